@@ -1,0 +1,226 @@
+//! The trait that every database implements, and its errors.
+
+use async_trait::async_trait;
+use rules::{CampaignId, ClaimId, PacketId, Timestamp, Tranche, UserId};
+
+use crate::model::*;
+
+/// The call did not happen, and asking again later is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The database is away, busy beyond its time-out, or full. Nothing was written.
+    #[error("the ledger is unavailable: {0}")]
+    Unavailable(String),
+    /// Data that this version cannot read or that breaks an invariant.
+    #[error("the ledger holds what it must not: {0}")]
+    Corrupt(String),
+}
+
+/// Why a claim batch has no results.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Nothing was written; the packets are free.
+    #[error("nothing was claimed: {0}")]
+    NotDone(#[source] LedgerError),
+    /// COMMIT was sent and its outcome is unknown: every packet of the batch is in doubt until
+    /// [`Ledger::settle`] has answered.
+    #[error("the outcome of a commit is unknown: {0}")]
+    InDoubt(String),
+}
+
+/// The result of a ledger call.
+pub type Result<T, E = LedgerError> = std::result::Result<T, E>;
+
+/// The one truth. Every method is safe to repeat; none answers before its writes are durable.
+#[async_trait]
+pub trait Ledger: Send + Sync + 'static {
+    /// The current ledger time, which never goes back.
+    fn now(&self) -> Timestamp;
+
+    /// Whether the database answers, for readiness.
+    async fn ping(&self) -> Result<()>;
+
+    /// What an acknowledgement means on this database, in a sentence.
+    fn durability(&self) -> String;
+
+    // --- Campaigns ---
+
+    /// Writes a campaign, its planned waves and its fence slots.
+    async fn create_campaign(&self, new: NewCampaign, once: Option<Idempotency>) -> Result<Once>;
+
+    /// The campaign with its waves; `None` when there is none.
+    async fn campaign(&self, id: CampaignId) -> Result<Option<Campaign>>;
+
+    /// Campaigns by descending number, those below `before` only, at most `limit`.
+    async fn campaigns(&self, before: Option<CampaignNo>, limit: u32) -> Result<Vec<Campaign>>;
+
+    /// Campaigns changed after `version`, by ascending version.
+    async fn campaigns_since(&self, version: i64) -> Result<Vec<Campaign>>;
+
+    /// Changes title, end or rules, unless closed.
+    async fn patch_campaign(&self, id: CampaignId, patch: CampaignPatch) -> Result<Change>;
+
+    /// Pauses, unless closed.
+    async fn pause_campaign(&self, id: CampaignId) -> Result<Change>;
+
+    /// Resumes, unless closed; planned waves (and the end with them) move on by the length of
+    /// the pause.
+    async fn resume_campaign(&self, id: CampaignId) -> Result<Change>;
+
+    /// Appends a tranche (`tranche.number` is set here) as one more wave that is due now.
+    /// `Ok(Err(change))` when the campaign cannot take it: [`Change::Ended`], [`Change::NotFound`].
+    async fn top_up(
+        &self,
+        id: CampaignId,
+        tranche: Tranche,
+        once: Idempotency,
+    ) -> Result<std::result::Result<Once, Change>>;
+
+    /// Closes every fence slot and writes the refund of what is left, in one transaction. A
+    /// repeat finds the refund that is there. `None`: no such campaign.
+    async fn close_campaign(&self, id: CampaignId) -> Result<Option<Refund>>;
+
+    /// Stops claims of a campaign because an audit found a difference.
+    async fn halt_campaign(&self, id: CampaignId, reason: &str) -> Result<()>;
+
+    // --- Waves and bundles ---
+
+    /// Notes that wave `wave.number` is being issued: its bundle size, algorithm and digest.
+    /// A wave that is issuing or open keeps what it has.
+    async fn begin_wave(&self, campaign: CampaignNo, wave: &Wave) -> Result<()>;
+
+    /// Opens an issuing wave; repeated, it changes nothing. Not done while closed.
+    async fn open_wave(&self, campaign: CampaignNo, wave: u32) -> Result<()>;
+
+    /// Notes that `node` holds `bundles` until `until`, and reads which of their packets are
+    /// claimed already: for each bundle, in the same order, the claimed indices, ascending.
+    async fn hold(
+        &self,
+        node: NodeId,
+        until: Timestamp,
+        bundles: &[BundleKey],
+    ) -> Result<Vec<Vec<u32>>>;
+
+    /// Notes that `node` holds `bundles` no longer.
+    async fn unhold(&self, node: NodeId, bundles: &[BundleKey]) -> Result<()>;
+
+    /// The bundles of open waves of `campaign` that have unclaimed packets, that nobody holds,
+    /// and that were last sent longer ago than a delay that starts at `first_delay_ms` and
+    /// doubles with each sending up to 64 times it. With `regardless`, neither holds nor delay
+    /// count: the queue came up empty. At most `limit`.
+    async fn stranded(
+        &self,
+        campaign: CampaignNo,
+        first_delay_ms: i64,
+        regardless: bool,
+        limit: u32,
+    ) -> Result<Vec<BundleKey>>;
+
+    /// Notes that `bundles` were sent again now.
+    async fn mark_sent(&self, bundles: &[BundleKey]) -> Result<()>;
+
+    // --- Claims ---
+
+    /// Claims in one transaction through fence slot `slot` (0–15); results in the order of
+    /// `asks`. Durable when it returns.
+    async fn claim(&self, slot: u8, asks: &[ClaimAsk]) -> Result<Vec<ClaimResult>, ClaimError>;
+
+    /// After [`ClaimError::InDoubt`]: waits for the slot's lock, then reads each claim by its
+    /// id. `Some`: it is durable. `None`: it never will be, and the packet is free.
+    async fn settle(&self, slot: u8, asks: &[ClaimAsk]) -> Result<Vec<Option<Win>>>;
+
+    /// Every win of `users` (same order), after passing through each slot's lock, so that no
+    /// commit is still under way. Wins of one user by ascending `claimed_at`.
+    async fn look(&self, campaign: CampaignNo, users: &[UserId]) -> Result<Vec<Vec<Win>>>;
+
+    /// Every win of the campaign with its user, for a node that starts.
+    async fn all_wins(&self, campaign: CampaignNo) -> Result<Vec<(UserId, Win)>>;
+
+    /// One user's wins with their redemption.
+    async fn wins(&self, campaign: CampaignNo, user: &UserId) -> Result<Vec<Winner>>;
+
+    /// Winners by ascending packet.
+    async fn winners(&self, campaign: CampaignNo, query: &WinnersQuery) -> Result<Vec<Winner>>;
+
+    /// Redeems a claimed packet; a repeat gives the first time again. `None`: not claimed.
+    async fn redeem(&self, campaign: CampaignNo, packet: PacketId) -> Result<Option<Winner>>;
+
+    /// Whether a claim of this id is there, for tests and support.
+    async fn has_claim(&self, campaign: CampaignNo, id: ClaimId) -> Result<bool>;
+
+    /// Exact counts and sums, of one instant.
+    async fn totals(&self, campaign: CampaignNo) -> Result<Totals>;
+
+    /// How many claims there are of each amount, ascending by amount.
+    async fn amounts_claimed(&self, campaign: CampaignNo) -> Result<Vec<(rules::Fen, u64)>>;
+
+    /// Everything an audit needs, in one snapshot. `None`: no such campaign.
+    async fn audit_snapshot(&self, id: CampaignId) -> Result<Option<AuditSnapshot>>;
+
+    // --- Counters ---
+
+    /// Begins a node's epoch of counting; those that did not end properly become gaps.
+    async fn begin_epoch(&self, node: NodeId) -> Result<()>;
+
+    /// Adds `counts` and notes that `node` has counted up to `upto`.
+    async fn save_counts(&self, node: NodeId, upto: Timestamp, counts: &[Counts]) -> Result<()>;
+
+    /// Ends a node's epoch properly.
+    async fn end_epoch(&self, node: NodeId) -> Result<()>;
+
+    /// Counts of a campaign summed over nodes and into steps of `step_seconds`, for seconds in
+    /// [from, to), ascending.
+    async fn counts(
+        &self,
+        campaign: CampaignNo,
+        from: Timestamp,
+        to: Timestamp,
+        step_seconds: u32,
+    ) -> Result<Vec<Counts>>;
+
+    /// Spans in [from, to) in which a node died.
+    async fn gaps(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Gap>>;
+
+    // --- People ---
+
+    /// Adds or changes users; all or none.
+    async fn import_users(&self, users: &[NewUser]) -> Result<Imported>;
+
+    /// Imported users by ascending id after `after`, at most `limit`.
+    async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<User>>;
+
+    /// How many users are imported.
+    async fn users_count(&self) -> Result<u64>;
+
+    /// Removes an imported user; wins stay. False when there is none.
+    async fn delete_user(&self, user: &UserId) -> Result<bool>;
+
+    /// The imported user with this code.
+    async fn user_by_code(&self, code_hash: &[u8; 32]) -> Result<Option<User>>;
+
+    /// Ids of all imported users.
+    async fn all_user_ids(&self) -> Result<Vec<UserId>>;
+
+    /// Adds the first organiser; false when there is one already.
+    async fn add_first_organiser(&self, organiser: &Organiser) -> Result<bool>;
+
+    /// The organiser of this name.
+    async fn organiser(&self, username: &str) -> Result<Option<Organiser>>;
+
+    /// Whether there is any organiser.
+    async fn has_organiser(&self) -> Result<bool>;
+
+    /// Keeps an organiser's session under the hash of its token.
+    async fn add_session(
+        &self,
+        token_hash: &[u8; 32],
+        username: &str,
+        expires_at: Timestamp,
+    ) -> Result<()>;
+
+    /// The organiser of an unexpired session.
+    async fn session(&self, token_hash: &[u8; 32]) -> Result<Option<String>>;
+
+    /// Ends a session.
+    async fn delete_session(&self, token_hash: &[u8; 32]) -> Result<()>;
+}

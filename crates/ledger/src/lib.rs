@@ -1,0 +1,18 @@
+//! The ledger: the one truth about campaigns, waves, claims, refunds, users and counters.
+//!
+//! The queue only carries; what this crate has committed is what happened. It must never
+//! answer before a commit is durable, and never decide by a clock or an order of events what a
+//! unique key can decide.
+//!
+//! # Layout
+//! - [`model`]: what is kept, as plain data.
+//! - [`api`]: the [`Ledger`] trait that every database implements, and its errors.
+//! - [`audit`]: the proof that the books balance, pure over one snapshot.
+//! - [`sqlite`]: the embedded default.
+//! - [`conformance`]: the suite that every implementation must pass.
+
+pub mod api;
+pub mod model;
+
+pub use api::{ClaimError, Ledger, LedgerError};
+pub use model::*;

@@ -1,0 +1,118 @@
+//! Errors of the caller and of the server, never of luck, in the one body the contract gives.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use ledger::LedgerError;
+use serde::Serialize;
+
+tokio::task_local! {
+    /// The id of the request that this task answers.
+    pub static REQUEST_ID: String;
+}
+
+/// An error as the client sees it. `code` is stable and listed in docs/api.md.
+#[derive(Debug)]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// Stable, `snake_case`.
+    pub code: &'static str,
+    /// What is wrong and where, for a person.
+    pub message: String,
+    /// Seconds after which asking again makes sense.
+    pub retry_after_seconds: Option<u32>,
+}
+
+impl ApiError {
+    /// An error with this status, code and message.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            retry_after_seconds: None,
+        }
+    }
+
+    /// 400 `invalid_field`: what is wrong with one field; the message names it.
+    pub fn invalid(field: &str, reason: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_field",
+            format!("`{field}` {reason}"),
+        )
+    }
+
+    /// 404 `no_such_campaign`.
+    #[must_use]
+    pub fn no_such_campaign() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no_such_campaign",
+            "there is no such campaign",
+        )
+    }
+
+    /// 401 `unauthenticated`.
+    pub fn unauthenticated(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+    }
+
+    /// 503 `unavailable` with Retry-After: asking again is safe and will give the true answer.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            retry_after_seconds: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+        }
+    }
+}
+
+impl From<LedgerError> for ApiError {
+    fn from(cause: LedgerError) -> Self {
+        // The client gets a stable code; the cause is logged here, once.
+        match &cause {
+            LedgerError::Unavailable(_) => {
+                tracing::warn!(error = %cause, "the ledger did not answer a request");
+                Self::unavailable("the ledger did not answer; ask again")
+            }
+            LedgerError::Corrupt(_) => {
+                tracing::error!(error = %cause, "the ledger holds what it must not");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "the ledger holds what it must not; see the server's log",
+                )
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: BodyError<'a>,
+}
+
+#[derive(Serialize)]
+struct BodyError<'a> {
+    code: &'a str,
+    message: &'a str,
+    request_id: &'a str,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let request_id = REQUEST_ID.try_with(Clone::clone).unwrap_or_default();
+        let error = BodyError {
+            code: self.code,
+            message: &self.message,
+            request_id: &request_id,
+        };
+        let mut response = (self.status, axum::Json(Body { error })).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

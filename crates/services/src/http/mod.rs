@@ -1,0 +1,7 @@
+//! What every service needs to speak HTTP.
+
+pub mod error;
+pub mod json;
+
+pub use error::ApiError;
+pub use json::Json;
