@@ -1,5 +1,6 @@
 //! What every service needs to speak HTTP.
 
+pub mod campaign_json;
 pub mod error;
 pub mod json;
 
