@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Installs what a make target needs from Debian's packages: scripts/setup.sh build|test|bench
+# Does nothing, and touches no network, when all of it is there. Never asks a question.
+set -euo pipefail
+
+# The Debian package that brings a command.
+package_of() {
+  case $1 in
+    cc) echo gcc ;;
+    nginx) echo nginx-light ;;
+    ip) echo iproute2 ;;
+    unshare) echo util-linux ;;
+    *) echo "$1" ;;
+  esac
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo --non-interactive "$@"; fi
+}
+
+purpose=${1:-build}
+case $purpose in
+  build) commands=(cc make) ;;
+  test) commands=(cc make chromium sqlite3) ;;
+  bench) commands=(cc make nginx wrk ip unshare) ;;
+  *)
+    echo "usage: scripts/setup.sh build|test|bench" >&2
+    exit 64
+    ;;
+esac
+
+missing=()
+for command in "${commands[@]}"; do
+  # Debian keeps nginx and ip in sbin, which is not on every user's path.
+  PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || missing+=("$(package_of "$command")")
+done
+# A compiler without the C library's headers cannot build SQLite.
+if [ ! -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
+# The browser test reads a page in two languages; without a font every glyph is a box.
+if [ "$purpose" = test ] && [ -z "$(find /usr/share/fonts -name '*.ttf' -print -quit 2>/dev/null)" ]; then
+  missing+=(fonts-dejavu-core)
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "setup: installing ${missing[*]} from Debian's packages"
+  log=$(mktemp)
+  install=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}")
+  # The package lists may be missing or older than the mirror: read them, and try once more when
+  # the mirror was busy.
+  if ! { as_root apt-get update -qq && as_root "${install[@]}"; } </dev/null >"$log" 2>&1; then
+    sleep 5
+    if ! { as_root apt-get update -qq && as_root "${install[@]}"; } </dev/null >>"$log" 2>&1; then
+      cat "$log" >&2
+      echo "setup: could not install ${missing[*]}; the log is above" >&2
+      exit 1
+    fi
+  fi
+  rm -f "$log"
+fi
+
+need() {
+  command -v "$1" >/dev/null && return
+  echo "setup: \`$1\` is missing: $2" >&2
+  exit 1
+}
+need cargo "install Rust 1.95 or newer"
+need node "install Node.js 20.19 or newer"
+need npm "it comes with Node.js"
+echo "setup: all that \`$purpose\` needs is here"

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Everything that must hold, on a fresh machine too. Stops at the first thing that does not.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+section_started=$SECONDS
+section() {
+  printf '\n=== %s (%d s so far)\n' "$1" "$((SECONDS - section_started))"
+}
+
+section "Set-up"
+scripts/setup.sh test
+
+section "Pages: types, unit tests, build"
+scripts/web.sh test
+
+section "Lint: rustfmt, clippy, dependencies"
+scripts/lint.sh
+
+section "Tests of the workspace: unit, property, conformance, black-box, crash, documents"
+cargo test --workspace --locked --quiet </dev/null
+
+section "Pages in a real browser"
+cargo build --quiet --locked -p hongbao
+(cd web && HONGBAO_BIN="$PWD/../target/debug/hongbao" npm run --silent e2e </dev/null)
+
+printf '\n=== All passed (%d s)\n' "$((SECONDS - section_started))"
