@@ -24,3 +24,6 @@ pub const WINDOW_SECONDS_MAX: u32 = 30 * 86_400;
 pub const WIN_COUNT_MAX: u32 = 1_000;
 /// The most packets in one bundle.
 pub const BUNDLE_PACKETS_MAX: u32 = 256;
+/// How far ahead of now a campaign may start, issue and end, in seconds (100 years): every time
+/// that is shown stays within four-digit years.
+pub const AHEAD_SECONDS_MAX: i64 = 100 * 366 * 86_400;
