@@ -1,8 +1,31 @@
 //! What every service needs to speak HTTP.
+//!
+//! # Layout
+//! - [`edge`]: what stands around every route: the other layers, fallbacks, limits.
+//! - [`request_id`], [`client_ip`], [`security_headers`], [`rate_limit`]: one layer each.
+//! - [`origin`], [`backoff`]: what logins and cookies need.
+//! - [`error`], [`json`], [`query`], [`path`]: what is read and how refusals look.
+//! - [`health`]: liveness and readiness.
+//! - [`openapi`]: the published document and its page.
+//! - [`campaign_json`]: a campaign as everybody sees it.
 
+pub mod backoff;
 pub mod campaign_json;
+pub mod client_ip;
+pub mod edge;
 pub mod error;
+pub mod health;
 pub mod json;
+pub mod openapi;
+pub mod origin;
+pub mod path;
+pub mod query;
+pub mod rate_limit;
+pub mod request_id;
+pub mod security_headers;
 
+pub use client_ip::ClientIp;
 pub use error::ApiError;
 pub use json::Json;
+pub use path::CampaignPath;
+pub use query::Query;

@@ -1,0 +1,142 @@
+//! Waiting after failed logins, per client address.
+//!
+//! Only failures count: an address from which many people log in well is never made to wait.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use moka::{ops::compute::Op, sync::Cache};
+
+use super::{ApiError, client_ip::ClientIp, rate_limit::too_many_requests};
+
+/// Failures that cost nothing, for who mistypes.
+const FREE_FAILURES: u32 = 5;
+/// The longest wait, in seconds. It is reached after about 14 failures.
+const WAIT_SECONDS_MAX: u64 = 300;
+/// Failures are forgotten when none was added for so long.
+const FORGET_AFTER: Duration = Duration::from_secs(900);
+/// The most addresses that are remembered; beyond it the ones that failed least recently and
+/// least often are forgotten.
+const ADDRESSES_MAX: u64 = 100_000;
+
+/// Counts failures per address: the first few are free, then each doubles the wait.
+pub struct Backoff {
+    failures: Cache<IpAddr, Failures>,
+    limit_loopback: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Failures {
+    count: u32,
+    wait_until: Instant,
+}
+
+impl Backoff {
+    /// A back-off that has seen nobody yet; clients on this machine are subject to it only with
+    /// `limit_loopback`.
+    #[must_use]
+    pub fn new(limit_loopback: bool) -> Self {
+        Self {
+            failures: Cache::builder()
+                .max_capacity(ADDRESSES_MAX)
+                .time_to_live(FORGET_AFTER)
+                .build(),
+            limit_loopback,
+        }
+    }
+
+    /// Whether `client` may try now.
+    ///
+    /// # Errors
+    /// 429 `too_many_requests` with the seconds to wait.
+    pub fn check(&self, client: ClientIp, now: Instant) -> Result<(), ApiError> {
+        if self.exempts(client) {
+            return Ok(());
+        }
+        let failures = self.failures.get(&client.key());
+        let wait = failures.map(|f| f.wait_until.saturating_duration_since(now));
+        match wait {
+            Some(wait) if !wait.is_zero() => {
+                metrics::counter!("hongbao_backoff_refused_total").increment(1);
+                Err(too_many_requests(wait))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a failure of `client`.
+    pub fn failed(&self, client: ClientIp, now: Instant) {
+        if self.exempts(client) {
+            return;
+        }
+        self.failures
+            .entry(client.key())
+            .and_compute_with(|before| {
+                let count = before.map_or(0, |entry| entry.into_value().count) + 1;
+                let wait_until = now + wait_after(count);
+                Op::Put(Failures { count, wait_until })
+            });
+    }
+
+    fn exempts(&self, client: ClientIp) -> bool {
+        client.is_loopback() && !self.limit_loopback
+    }
+}
+
+fn wait_after(failures: u32) -> Duration {
+    let Some(doublings) = failures.checked_sub(FREE_FAILURES + 1) else {
+        return Duration::ZERO;
+    };
+    let seconds = 1_u64.checked_shl(doublings).unwrap_or(WAIT_SECONDS_MAX);
+    Duration::from_secs(seconds.clamp(1, WAIT_SECONDS_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: ClientIp = ClientIp(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    fn client(text: &str) -> ClientIp {
+        ClientIp(text.parse().unwrap())
+    }
+
+    #[test]
+    fn the_wait_doubles_after_the_free_failures() {
+        let backoff = Backoff::new(false);
+        let now = Instant::now();
+        let someone = client("192.0.2.1");
+        for _ in 0..FREE_FAILURES {
+            backoff.failed(someone, now);
+            assert!(backoff.check(someone, now).is_ok());
+        }
+        for seconds in [1, 2, 4, 8] {
+            backoff.failed(someone, now);
+            let refusal = backoff.check(someone, now).unwrap_err();
+            assert_eq!(refusal.retry_after_seconds, Some(seconds));
+            let later = now + Duration::from_secs(seconds.into());
+            assert!(backoff.check(someone, later).is_ok());
+        }
+        assert!(backoff.check(client("192.0.2.2"), now).is_ok());
+    }
+
+    #[test]
+    fn the_wait_has_a_bound() {
+        assert_eq!(wait_after(40), Duration::from_secs(WAIT_SECONDS_MAX));
+        assert_eq!(wait_after(u32::MAX), Duration::from_secs(WAIT_SECONDS_MAX));
+    }
+
+    #[test]
+    fn loopback_waits_only_when_asked_for() {
+        let now = Instant::now();
+        for limit_loopback in [false, true] {
+            let backoff = Backoff::new(limit_loopback);
+            for _ in 0..10 {
+                backoff.failed(HOME, now);
+            }
+            assert_eq!(backoff.check(HOME, now).is_err(), limit_loopback);
+        }
+    }
+}

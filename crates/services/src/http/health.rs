@@ -1,0 +1,202 @@
+//! Liveness and readiness.
+//!
+//! `/healthz` never depends on a backend: a process that lives is not to be restarted because a
+//! database is away. `/readyz` (in the mission's words `/redpacket/test` and `/test`) does, and
+//! says no while the process drains, so that a balancer sends nothing more.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Json, Router, extract::State, routing::get};
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::ApiError;
+
+/// How often a part is asked whether it is ready.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// A part that has not answered by then is not ready.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Whether this process can serve: the parts it waits for, as last heard, and whether it drains.
+#[derive(Default)]
+pub struct Readiness {
+    draining: AtomicBool,
+    parts: Mutex<BTreeMap<&'static str, Part>>,
+}
+
+/// What was last heard of a part; `Err` holds the reason, for the log.
+type Part = Result<(), String>;
+
+impl Readiness {
+    /// Ready when each of `parts` has reported that it is; none has yet.
+    #[must_use]
+    pub fn expecting(parts: &[&'static str]) -> Arc<Self> {
+        let unheard = |&part| (part, Err("has not answered yet".to_owned()));
+        Arc::new(Self {
+            draining: AtomicBool::new(false),
+            parts: Mutex::new(parts.iter().map(unheard).collect()),
+        })
+    }
+
+    /// Notes whether `part` is ready; a change is logged.
+    pub fn report(&self, part: &'static str, heard: Result<(), String>) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = parts.insert(part, heard.clone());
+        match (before, heard) {
+            (Some(Ok(())), Ok(())) | (Some(Err(_)), Err(_)) => {}
+            (_, Ok(())) => tracing::info!(part, "ready"),
+            (_, Err(reason)) => tracing::warn!(part, reason, "not ready"),
+        }
+    }
+
+    /// From now on not ready, whatever the parts say.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::drain`] was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Asks `check` every second whether `part` is ready, until `stop`.
+    pub async fn watch<Check, Answer, Cause>(
+        self: Arc<Self>,
+        part: &'static str,
+        check: Check,
+        stop: CancellationToken,
+    ) where
+        Check: Fn() -> Answer,
+        Answer: Future<Output = Result<(), Cause>>,
+        Cause: std::fmt::Display,
+    {
+        loop {
+            let heard = match tokio::time::timeout(ANSWER_WITHIN, check()).await {
+                Ok(answer) => answer.map_err(|cause| cause.to_string()),
+                Err(_late) => Err(format!("did not answer within {ANSWER_WITHIN:?}")),
+            };
+            self.report(part, heard);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(ASK_EVERY) => {}
+            }
+        }
+    }
+
+    /// Whether this process can serve now.
+    ///
+    /// # Errors
+    /// 503 `not_ready`, which names the parts that are not; why stands in the log.
+    pub fn check(&self) -> Result<(), ApiError> {
+        let reason = if self.is_draining() {
+            "draining: this process is about to stop".to_owned()
+        } else {
+            let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+            let waiting: Vec<_> = parts
+                .iter()
+                .filter(|(_, heard)| heard.is_err())
+                .map(|(part, _)| *part)
+                .collect();
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            format!("not ready: {}", waiting.join(", "))
+        };
+        Err(ApiError {
+            retry_after_seconds: Some(1),
+            ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason)
+        })
+    }
+}
+
+/// `/healthz`, and readiness under its three names.
+pub fn router(readiness: Arc<Readiness>) -> Router {
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .route("/redpacket/test", get(ready))
+        .route("/test", get(ready))
+        .with_state(readiness)
+}
+
+async fn alive() -> Json<Value> {
+    Json(json!({ "status": "alive" }))
+}
+
+/// 200 `{"status":"ready"}`, or 503 `not_ready`.
+pub(crate) async fn ready(
+    State(readiness): State<Arc<Readiness>>,
+) -> Result<Json<Value>, ApiError> {
+    readiness.check()?;
+    Ok(Json(json!({ "status": "ready" })))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Request;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn status(readiness: &Arc<Readiness>, path: &str) -> u16 {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = router(readiness.clone()).oneshot(request).await.unwrap();
+        answer.status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn ready_when_every_part_is_and_not_while_draining() {
+        let readiness = Readiness::expecting(&["ledger", "queue"]);
+        assert_eq!(status(&readiness, "/readyz").await, 503);
+        readiness.report("queue", Ok(()));
+        assert_eq!(
+            readiness.check().unwrap_err().message,
+            "not ready: ledger",
+            "only the part that is missing is named"
+        );
+        readiness.report("ledger", Ok(()));
+        for path in ["/readyz", "/redpacket/test", "/test"] {
+            assert_eq!(status(&readiness, path).await, 200, "{path}");
+        }
+        readiness.report("ledger", Err("disk on fire".into()));
+        assert_eq!(status(&readiness, "/readyz").await, 503);
+        readiness.report("ledger", Ok(()));
+        readiness.drain();
+        for path in ["/readyz", "/redpacket/test", "/test"] {
+            assert_eq!(status(&readiness, path).await, 503, "{path}");
+        }
+        assert_eq!(status(&readiness, "/healthz").await, 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_hangs_is_not_ready() {
+        let readiness = Readiness::expecting(&["ledger"]);
+        let stop = CancellationToken::new();
+        let hangs = || std::future::pending::<Result<(), String>>();
+        let watch = tokio::spawn(readiness.clone().watch("ledger", hangs, stop.clone()));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(readiness.check().is_err());
+        stop.cancel();
+        watch.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn watching_hears_of_readiness() {
+        let readiness = Readiness::expecting(&["ledger"]);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let answers = || async { Ok::<(), String>(()) };
+        readiness.clone().watch("ledger", answers, stop).await;
+        assert!(readiness.check().is_ok());
+    }
+}
