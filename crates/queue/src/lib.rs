@@ -9,6 +9,16 @@
 //! - [`bundle`]: the message that travels, and the tag that keeps forgers from minting money.
 //! - [`memory`]: the embedded default.
 //! - [`conformance`]: the suite that every backend must pass.
+//! - [`faulty`]: a seeded wrapper that misbehaves as real queues do, for simulations.
+
+pub mod bundle;
+pub mod conformance;
+pub mod faulty;
+pub mod memory;
+
+pub use bundle::{Bundle, BundleError, BundleSealer};
+pub use faulty::{Faults, FaultyQueue};
+pub use memory::MemoryQueue;
 
 use std::time::Duration;
 
