@@ -24,10 +24,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rules::CampaignId;
 
 /// The name of one queue: one per campaign, `hongbao-<campaign id>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QueueName(pub String);
+
+impl QueueName {
+    /// The queue that carries the bundles of `campaign`.
+    #[must_use]
+    pub fn of(campaign: CampaignId) -> Self {
+        Self(format!("hongbao-{campaign}"))
+    }
+}
 
 /// Proof of the latest receive of a message: only it can delete or release the message, and
 /// only until the visibility timeout ends.
