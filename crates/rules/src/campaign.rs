@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fen, UserId};
+use crate::{Fen, UserId, reading::SplitForm};
 
 /// How a tranche's budget becomes packets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "mode", rename_all = "snake_case", try_from = "SplitForm")]
 pub enum Split {
     /// Every packet holds the same amount.
     Equal {
@@ -17,11 +17,9 @@ pub enum Split {
     Lucky {
         /// The sum of all packets.
         total: Fen,
-        /// The least a packet may hold; at least 1.
-        #[serde(default = "one_fen")]
+        /// The least a packet may hold; at least 1, and 1 where nothing is said.
         min: Fen,
         /// The most a packet may hold; `None`: no bound beyond the total.
-        #[serde(default)]
         max: Option<Fen>,
     },
     /// Prizes: so many packets of each amount, shuffled.
@@ -29,13 +27,6 @@ pub enum Split {
         /// The prizes; their counts add up to the tranche's packets.
         tiers: Vec<Tier>,
     },
-}
-
-const fn one_fen() -> Fen {
-    match Fen::new(1) {
-        Some(fen) => fen,
-        None => Fen::ZERO,
-    }
 }
 
 /// One prize of a tiered split.
@@ -114,7 +105,7 @@ pub struct Rules {
 }
 
 /// Who may win.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Eligible {
     /// Every authenticated user.

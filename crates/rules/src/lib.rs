@@ -27,6 +27,7 @@ pub mod limits;
 pub mod money;
 pub mod outcome;
 pub mod period;
+mod reading;
 pub mod schedule;
 pub mod split;
 pub mod time;

@@ -14,6 +14,8 @@ pub struct Fen(u64);
 impl Fen {
     /// Nothing.
     pub const ZERO: Self = Self(0);
+    /// One minor unit: the least a packet may hold.
+    pub const ONE: Self = Self(1);
     /// The largest amount or sum.
     pub const MAX: Self = Self(AMOUNT_MAX);
 
