@@ -1,0 +1,5 @@
+import { defineConfig } from 'vite';
+
+import { page } from './vite.shared.ts';
+
+export default defineConfig(page('webpage'));
