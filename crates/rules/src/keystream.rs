@@ -9,8 +9,9 @@ use chacha20::{
     cipher::{KeyIvInit as _, StreamCipher as _},
 };
 
-/// So many bytes of keystream are made at a time; a million packets need 16 MB.
-const BUFFER_BYTES: usize = 4096;
+/// So many bytes of keystream are made at a time: enough for the cipher to work on several
+/// blocks at once, and not too many for ten packets.
+const BUFFER_BYTES: usize = 1024;
 
 /// The keystream of one key and nonce, block counter from 0, and the draws made from it.
 pub(crate) struct Keystream {

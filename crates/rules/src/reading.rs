@@ -167,6 +167,22 @@ mod tests {
     }
 
     #[test]
+    fn the_path_leads_to_the_field() {
+        let path = |json: &str| {
+            let mut json = serde_json::Deserializer::from_str(json);
+            let error = serde_path_to_error::deserialize::<_, Split>(&mut json).unwrap_err();
+            error.path().to_string()
+        };
+        assert_eq!(path(r#"{"mode":"lucky","total":-1}"#), "total");
+        assert_eq!(path(r#"{"mode":"lucky","total":9,"max":"7"}"#), "max");
+        let tiers = r#"{"mode":"tiers","tiers":[{"label":"a","count":0.5,"amount":1}]}"#;
+        assert_eq!(path(tiers), "tiers[0].count");
+        let mut json = serde_json::Deserializer::from_str(r#"{"eligible":["a",""]}"#);
+        let error = serde_path_to_error::deserialize::<_, Rules>(&mut json).unwrap_err();
+        assert_eq!(error.path().to_string(), "eligible[1]");
+    }
+
+    #[test]
     fn eligible_users_are_read_as_they_are_written() {
         let read = |json: &str| serde_json::from_str::<Eligible>(json);
         let listed = Eligible::Listed(vec![UserId::new("阿明").unwrap()]);

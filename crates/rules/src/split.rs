@@ -22,204 +22,18 @@
 //! form): for i from the last place, counted from 0, down to 1, one draw j from `[0, i]`, and
 //! the packets at i and j change places.
 
+mod budget;
+mod commitment;
+
 use sha2::{Digest as _, Sha256};
 
-use crate::{Fen, Seed, Split, Tier, Tranche, keystream::Keystream, limits};
+use crate::{Fen, Seed, Split, Tranche, keystream::Keystream};
+
+pub use budget::SplitRefusal;
+pub use commitment::{canonical_parameters, commitment};
 
 /// The version of the algorithm that [`split`] performs; kept with every wave.
 pub const ALGORITHM: u32 = 1;
-
-/// Why a tranche cannot be split. The text continues the name of its [`Self::field`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SplitRefusal {
-    /// No packets.
-    #[error("must be at least 1")]
-    NoPackets,
-    /// Over [`limits::PACKETS_MAX`] packets.
-    #[error("must be at most {most}, not {0}", most = limits::PACKETS_MAX)]
-    TooManyPackets(u32),
-    /// Equal packets of nothing.
-    #[error("must be at least 1 minor unit: no packet may be empty")]
-    EmptyAmount,
-    /// Equal packets whose sum is over [`limits::AMOUNT_MAX`].
-    #[error(
-        "is too large: {packets} packets of {amount} are more than {} in all",
-        limits::AMOUNT_MAX
-    )]
-    AmountTooLarge {
-        /// What each packet would hold.
-        amount: Fen,
-        /// How many packets.
-        packets: u32,
-    },
-    /// Lucky packets that could hold nothing.
-    #[error("must be at least 1 minor unit: no packet may be empty")]
-    EmptyMin,
-    /// A least amount above the greatest.
-    #[error("must be at least `min` ({min}), not {max}")]
-    MaxBelowMin {
-        /// The least a packet may hold.
-        min: Fen,
-        /// The most a packet may hold.
-        max: Fen,
-    },
-    /// A total that cannot give every packet its least amount.
-    #[error("must be at least {least}: {packets} packets hold {min} or more each; it is {total}")]
-    TotalTooSmall {
-        /// The sum asked for.
-        total: Fen,
-        /// How many packets.
-        packets: u32,
-        /// The least a packet may hold.
-        min: Fen,
-        /// The least sum that can be split so.
-        least: u128,
-    },
-    /// A total that does not fit into the packets.
-    #[error("must be at most {most}: {packets} packets hold {max} or less each; it is {total}")]
-    TotalTooLarge {
-        /// The sum asked for.
-        total: Fen,
-        /// How many packets.
-        packets: u32,
-        /// The most a packet may hold.
-        max: Fen,
-        /// The greatest sum that can be split so.
-        most: u128,
-    },
-    /// No prizes.
-    #[error("must name at least one prize")]
-    NoTiers,
-    /// Over [`limits::TIERS_MAX`] prizes.
-    #[error("must name at most {most} prizes, not {0}", most = limits::TIERS_MAX)]
-    TooManyTiers(usize),
-    /// A prize without packets.
-    #[error("must be 1 or more packets each: the count of prize {0} is 0")]
-    EmptyTier(usize),
-    /// A prize of nothing.
-    #[error("must hold at least 1 minor unit each: the amount of prize {0} is 0")]
-    EmptyPrize(usize),
-    /// Prizes that are not as many as the packets.
-    #[error("must add up to `packets` ({packets}): the counts add up to {counted}")]
-    CountMismatch {
-        /// How many packets.
-        packets: u32,
-        /// The sum of the prizes' counts.
-        counted: u64,
-    },
-    /// Prizes whose sum is over [`limits::AMOUNT_MAX`].
-    #[error("are worth more than {} in all", limits::AMOUNT_MAX)]
-    PrizesTooLarge,
-}
-
-impl SplitRefusal {
-    /// The field of the organiser's terms that is to blame.
-    #[must_use]
-    pub const fn field(&self) -> &'static str {
-        match self {
-            Self::NoPackets | Self::TooManyPackets(_) => "packets",
-            Self::EmptyAmount | Self::AmountTooLarge { .. } => "split.amount",
-            Self::EmptyMin => "split.min",
-            Self::MaxBelowMin { .. } => "split.max",
-            Self::TotalTooSmall { .. } | Self::TotalTooLarge { .. } => "split.total",
-            Self::NoTiers
-            | Self::TooManyTiers(_)
-            | Self::EmptyTier(_)
-            | Self::EmptyPrize(_)
-            | Self::CountMismatch { .. }
-            | Self::PrizesTooLarge => "split.tiers",
-        }
-    }
-}
-
-impl Tranche {
-    /// The exact sum of the tranche's packets, once everything that could keep it from being
-    /// split is ruled out.
-    ///
-    /// # Errors
-    /// The first reason why it cannot be split.
-    pub fn budget(&self) -> Result<Fen, SplitRefusal> {
-        if self.packets == 0 {
-            return Err(SplitRefusal::NoPackets);
-        }
-        if self.packets > limits::PACKETS_MAX {
-            return Err(SplitRefusal::TooManyPackets(self.packets));
-        }
-        match &self.split {
-            Split::Equal { amount } => equal_budget(self.packets, *amount),
-            Split::Lucky { total, min, max } => lucky_budget(self.packets, *total, *min, *max),
-            Split::Tiers { tiers } => tiers_budget(self.packets, tiers),
-        }
-    }
-}
-
-fn equal_budget(packets: u32, amount: Fen) -> Result<Fen, SplitRefusal> {
-    if amount == Fen::ZERO {
-        return Err(SplitRefusal::EmptyAmount);
-    }
-    amount
-        .checked_mul(u64::from(packets))
-        .ok_or(SplitRefusal::AmountTooLarge { amount, packets })
-}
-
-fn lucky_budget(packets: u32, total: Fen, min: Fen, max: Option<Fen>) -> Result<Fen, SplitRefusal> {
-    if min == Fen::ZERO {
-        return Err(SplitRefusal::EmptyMin);
-    }
-    if let Some(max) = max
-        && max < min
-    {
-        return Err(SplitRefusal::MaxBelowMin { min, max });
-    }
-    let all = |each: Fen| u128::from(each.units()) * u128::from(packets);
-    let least = all(min);
-    if u128::from(total.units()) < least {
-        return Err(SplitRefusal::TotalTooSmall {
-            total,
-            packets,
-            min,
-            least,
-        });
-    }
-    if let Some(max) = max
-        && u128::from(total.units()) > all(max)
-    {
-        return Err(SplitRefusal::TotalTooLarge {
-            total,
-            packets,
-            max,
-            most: all(max),
-        });
-    }
-    Ok(total)
-}
-
-fn tiers_budget(packets: u32, tiers: &[Tier]) -> Result<Fen, SplitRefusal> {
-    if tiers.is_empty() {
-        return Err(SplitRefusal::NoTiers);
-    }
-    if tiers.len() > limits::TIERS_MAX {
-        return Err(SplitRefusal::TooManyTiers(tiers.len()));
-    }
-    for (number, tier) in (1..).zip(tiers) {
-        if tier.count == 0 {
-            return Err(SplitRefusal::EmptyTier(number));
-        }
-        if tier.amount == Fen::ZERO {
-            return Err(SplitRefusal::EmptyPrize(number));
-        }
-    }
-    let counted: u64 = tiers.iter().map(|tier| u64::from(tier.count)).sum();
-    if counted != u64::from(packets) {
-        return Err(SplitRefusal::CountMismatch { packets, counted });
-    }
-    tiers
-        .iter()
-        .try_fold(Fen::ZERO, |sum, tier| {
-            sum.checked_add(tier.amount.checked_mul(u64::from(tier.count))?)
-        })
-        .ok_or(SplitRefusal::PrizesTooLarge)
-}
 
 /// What each packet of a tranche holds, in the order in which waves are cut from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -338,10 +152,10 @@ fn nonce(tranche: u32) -> [u8; 12] {
     nonce
 }
 
-/// Lucky amounts before the shuffle, for terms that [`lucky_budget`] let pass.
+/// Lucky amounts before the shuffle, for terms whose budget was found.
 ///
 /// The bounds of a draw never cross. Before each, n·min ≤ R ≤ n·max holds: at first because
-/// `lucky_budget` checked it, later because a draw of at least R − max·(n−1) leaves at most
+/// [`Tranche::budget`] checked it, later because a draw of at least R − max·(n−1) leaves at most
 /// max·(n−1), and one of at most R − min·(n−1) leaves at least min·(n−1). Then
 /// - `min` is at most 2R/n (which is 2·min or more), R − min·(n−1) and `max`;
 /// - R − max·(n−1) is at most R/n (as max ≥ R/n), and being whole at most ⌊2R/n⌋; it is at most
@@ -364,55 +178,4 @@ fn lucky(random: &mut Keystream, packets: u32, total: Fen, min: Fen, max: Fen) -
             Fen::new(amount).expect("a share is at most the total, which is a Fen")
         })
         .collect()
-}
-
-/// What is public of a campaign's splits from the start: SHA-256 of the seed's 32 bytes
-/// followed by the UTF-8 bytes of `canonical`, from [`canonical_parameters`].
-#[must_use]
-pub fn commitment(seed: &Seed, canonical: &str) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    digest.update(seed.0);
-    digest.update(canonical);
-    digest.finalize().into()
-}
-
-/// The terms of tranche 0 as the text that is committed to. UTF-8, every line ended by one line
-/// feed, numbers in decimal without sign, leading zero or grouping:
-///
-/// ```text
-/// hongbao split 1
-/// packets=10
-/// batches=3
-/// currency=CNY
-/// mode=lucky
-/// total=10000
-/// min=1
-/// max=none
-/// ```
-///
-/// The 1 of the first line is [`ALGORITHM`]. `max` is a number or `none`. After `mode=equal`
-/// comes the one line `amount=100`. After `mode=tiers` comes a line for each prize, in order,
-/// `tier=<count>,<amount>,<bytes>,<label>`: the third is the label's length in UTF-8 bytes, so
-/// that no label can pass for another line.
-#[must_use]
-pub fn canonical_parameters(packets: u32, batches: u32, currency: &str, split: &Split) -> String {
-    let head = format!(
-        "hongbao split {ALGORITHM}\npackets={packets}\nbatches={batches}\ncurrency={currency}\n"
-    );
-    let terms = match split {
-        Split::Equal { amount } => format!("mode=equal\namount={amount}\n"),
-        Split::Lucky { total, min, max } => {
-            let max = max.map_or_else(|| "none".to_owned(), |max| max.to_string());
-            format!("mode=lucky\ntotal={total}\nmin={min}\nmax={max}\n")
-        }
-        Split::Tiers { tiers } => {
-            let line = |tier: &Tier| {
-                let (label, bytes) = (&tier.label, tier.label.len());
-                format!("tier={},{},{bytes},{label}\n", tier.count, tier.amount)
-            };
-            let lines: String = tiers.iter().map(line).collect();
-            format!("mode=tiers\n{lines}")
-        }
-    };
-    head + &terms
 }
