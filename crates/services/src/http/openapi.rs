@@ -162,6 +162,7 @@ mod tests {
 
     /// An endpoint of a service.
     #[utoipa::path(get, path = "/redpacket/x", responses((status = 404, body = ErrorBody)))]
+    #[expect(dead_code, reason = "only what is said of it is used")]
     async fn x() {}
 
     #[derive(utoipa::OpenApi)]

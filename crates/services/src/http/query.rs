@@ -1,7 +1,7 @@
 //! A query string whose refusal names the parameter.
 
 use axum::extract::FromRequestParts;
-use http::request::Parts;
+use http::{StatusCode, request::Parts};
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
@@ -19,25 +19,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 }
 
 fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
-    let deserializer = serde_urlencoded::Deserializer::new(form_pairs(query));
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let deserializer = serde_urlencoded::Deserializer::new(pairs);
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = error.path().to_string();
-        let cause = error.into_inner();
-        if path == "." {
-            // Unknown, missing and repeated parameters are named in the cause itself.
-            ApiError::new(
-                http::StatusCode::BAD_REQUEST,
-                "invalid_field",
-                cause.to_string(),
-            )
+        let cause = error.into_inner().to_string();
+        // Unknown and repeated parameters are named in the cause itself.
+        if path == "." || cause.contains(&format!("`{path}`")) {
+            ApiError::new(StatusCode::BAD_REQUEST, "invalid_field", cause)
         } else {
             ApiError::invalid(&path, cause)
         }
     })
-}
-
-fn form_pairs(query: &str) -> form_urlencoded::Parse<'_> {
-    form_urlencoded::parse(query.as_bytes())
 }
 
 #[cfg(test)]
