@@ -1,0 +1,275 @@
+//! A small client of the contract.
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    sample::{number, text, token},
+    server::{ORGANISER_KEY, Plan, Server},
+};
+
+/// How long a call may take before it counts as undecided.
+const CALL_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// What a grab was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Won, or the same win again.
+    Won {
+        /// `wave-index`.
+        packet: String,
+        /// Minor units.
+        amount: u64,
+        /// The same win again.
+        repeated: bool,
+    },
+    /// Time or stock, with the reason.
+    Missed(String),
+    /// A rule, with the reason.
+    Rejected(String),
+}
+
+impl Answer {
+    /// Whether it missed for this reason.
+    pub fn missed(&self, reason: &str) -> bool {
+        *self == Self::Missed(reason.into())
+    }
+
+    /// Whether it was rejected for this reason.
+    pub fn rejected(&self, reason: &str) -> bool {
+        *self == Self::Rejected(reason.into())
+    }
+
+    /// The packet and its amount; the test fails when it is no win.
+    pub fn win(&self) -> (String, u64) {
+        match self {
+            Self::Won { packet, amount, .. } => (packet.clone(), *amount),
+            other => panic!("expected a win, was answered {other:?}"),
+        }
+    }
+
+    /// Whether this is a win repeated.
+    pub fn is_repeated(&self) -> bool {
+        matches!(self, Self::Won { repeated: true, .. })
+    }
+
+    fn parse(body: &Value) -> Self {
+        match text(&body["outcome"]).as_str() {
+            "won" => Self::Won {
+                packet: text(&body["packet"]["id"]),
+                amount: number(&body["packet"]["amount"]),
+                repeated: body["repeated"].as_bool().expect("`repeated` is a boolean"),
+            },
+            "missed" => Self::Missed(text(&body["reason"])),
+            "rejected" => Self::Rejected(text(&body["reason"])),
+            other => panic!("unknown outcome `{other}` in {body}"),
+        }
+    }
+}
+
+/// Status and JSON body of a reply.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The body; null when it is no JSON.
+    pub body: Value,
+}
+
+impl Reply {
+    /// The body, of a reply that must have this status.
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(
+            self.status.as_u16(),
+            status,
+            "unexpected status: {}",
+            self.body
+        );
+        self.body
+    }
+
+    /// Checks the status and the code of an error, and its body's shape; gives the message.
+    pub fn expect_error(self, status: u16, code: &str) -> String {
+        let error = self.expect(status)["error"].clone();
+        assert_eq!(error["code"], code, "another code: {error}");
+        assert!(
+            !text(&error["request_id"]).is_empty(),
+            "no request id: {error}"
+        );
+        text(&error["message"])
+    }
+}
+
+/// Talks to one server. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    admin: String,
+}
+
+impl Client {
+    /// A client of `server` that stays right across its restarts on the same ports.
+    pub fn new(server: &Server) -> Self {
+        let http = reqwest::Client::builder()
+            .timeout(CALL_MAX)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .expect("a plain client can be built");
+        Self {
+            http,
+            base: format!("http://{}", server.address),
+            admin: format!("http://127.0.0.1:{}", server.plan.admin_port),
+        }
+    }
+
+    /// A request without any identity.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    /// A request with the organiser's API key.
+    pub fn organiser(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request(method, path).bearer_auth(ORGANISER_KEY)
+    }
+
+    /// GET as the organiser; must be 200.
+    pub async fn read(&self, path: &str) -> Value {
+        send(self.organiser(Method::GET, path)).await.expect(200)
+    }
+
+    /// POST as the organiser.
+    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+        send(self.organiser(Method::POST, path).json(body)).await
+    }
+
+    /// Creates a campaign, which must succeed, and gives its id.
+    pub async fn create(&self, body: &Value) -> String {
+        let campaign = self.post("/monitor/api/campaigns", body).await.expect(201);
+        text(&campaign["id"])
+    }
+
+    /// One ask. `None` when it stays undecided: no reply, or 503.
+    pub async fn ask(
+        &self,
+        campaign: &str,
+        token: &str,
+        tap: Option<(Uuid, u32)>,
+    ) -> Option<Answer> {
+        let path = format!("/redpacket/campaigns/{campaign}/grab");
+        let mut request = self.request(Method::POST, &path).bearer_auth(token);
+        if let Some((grab_id, attempt)) = tap {
+            request = request.header("Grab-Id", grab_id.to_string());
+            if attempt > 1 {
+                request = request.header("Grab-Attempt", attempt);
+            }
+        }
+        let reply = request.send().await.ok()?;
+        let status = reply.status();
+        let body = reply.bytes().await.ok()?;
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return None;
+        }
+        let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        assert_eq!(status.as_u16(), 200, "a grab was answered {body}");
+        Some(Answer::parse(&body))
+    }
+
+    /// A plain grab by `user`, decided at the first ask.
+    pub async fn grab(&self, campaign: &str, user: &str) -> Answer {
+        let answer = self.ask(campaign, &token(user), None).await;
+        answer.expect("the server decides a grab when nothing is broken")
+    }
+
+    /// A grab of this tap by `user`, decided at this ask.
+    pub async fn tap(&self, campaign: &str, user: &str, grab_id: Uuid, attempt: u32) -> Answer {
+        let answer = self
+            .ask(campaign, &token(user), Some((grab_id, attempt)))
+            .await;
+        answer.expect("the server decides a grab when nothing is broken")
+    }
+
+    /// Every winner of a campaign, page by page.
+    pub async fn winners(&self, campaign: &str) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/monitor/api/campaigns/{campaign}/winners?cursor={cursor}");
+            let page = self.read(path.trim_end_matches("?cursor=")).await;
+            all.extend(page["winners"].as_array().expect("a list").iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = next.into(),
+                None => return all,
+            }
+        }
+    }
+
+    /// The audit, which must find the books balanced.
+    pub async fn audit(&self, campaign: &str) -> Value {
+        let audit = self
+            .read(&format!("/monitor/api/campaigns/{campaign}/audit"))
+            .await;
+        assert_eq!(audit["balanced"], true, "the books do not balance: {audit}");
+        for count in ["double_claims", "over_limit", "wrong_amounts"] {
+            assert_eq!(audit[count], 0, "{count}: {audit}");
+        }
+        let parts = ["claimed", "unclaimed", "refunded"];
+        let sum: u64 = parts.iter().map(|part| number(&audit[part])).sum();
+        assert_eq!(sum, number(&audit["budget"]), "money is missing: {audit}");
+        let packets = &audit["packets"];
+        let sum: u64 = parts.iter().map(|part| number(&packets[part])).sum();
+        assert_eq!(
+            sum,
+            number(&packets["total"]),
+            "packets are missing: {audit}"
+        );
+        audit
+    }
+
+    /// The sum of a counter over all its labels; 0 when it never counted.
+    pub async fn counter(&self, name: &str) -> u64 {
+        let url = format!("{}/metrics", self.admin);
+        let reply = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .expect("the admin port answers");
+        let text = reply.text().await.expect("metrics are text");
+        let of_name = text.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        of_name
+            .map(|line| {
+                let value = line.rsplit(' ').next().expect("a line has a value");
+                value.parse::<u64>().expect("a counter is a whole number")
+            })
+            .sum()
+    }
+}
+
+/// Sends, and reads the reply.
+pub async fn send(request: RequestBuilder) -> Reply {
+    let reply = request.send().await.expect("the server answers");
+    let (status, headers) = (reply.status(), reply.headers().clone());
+    let body = reply.bytes().await.expect("the reply is whole");
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    Reply {
+        status,
+        headers,
+        body,
+    }
+}
+
+/// A server of its own for one test, in a folder that goes with it.
+pub fn serve() -> (tempfile::TempDir, Server, Client) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let server = Plan::new(folder.path()).start();
+    let client = Client::new(&server);
+    (folder, server, client)
+}

@@ -1,0 +1,31 @@
+//! Black-box tests: they start the real binary in a temporary folder and know only the HTTP
+//! contract. They must never reach into the crates' insides; what can be tested there, is.
+//!
+//! # Layout
+//! - [`server`], [`client`], [`sample`]: start, kill and stop the binary; talk to it; what is
+//!   sent.
+//! - [`walk`], [`grabs`], [`organiser`], [`winners`], [`users`], [`identity`], [`events`],
+//!   [`free_no`]: the contract, call by call.
+//! - [`terms`], [`refusals`], [`roles`], [`wire`]: what is refused, to whom, and rubbish on the wire.
+//! - [`process`]: start, drain, the lock on the data directory.
+//! - [`crash`]: kill -9 under load, and the books afterwards.
+//! - [`docs`]: the documents name only what exists.
+
+mod client;
+mod crash;
+mod docs;
+mod events;
+mod free_no;
+mod grabs;
+mod identity;
+mod organiser;
+mod process;
+mod refusals;
+mod roles;
+mod sample;
+mod server;
+mod terms;
+mod users;
+mod walk;
+mod winners;
+mod wire;

@@ -1,0 +1,294 @@
+//! The real binary as a child process: started on free ports in a folder of its own, killed or
+//! drained, its output kept for the report of a failing test.
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    time::Duration,
+};
+
+/// The secrets that every test server is started with.
+pub const TOKEN_SECRET: &str = "a-token-secret-for-tests-of-32-bytes-or-more";
+/// See [`TOKEN_SECRET`].
+pub const ORGANISER_KEY: &str = "an-organiser-key-for-tests-of-32-bytes-or-more";
+/// See [`TOKEN_SECRET`].
+pub const SERVICE_KEY: &str = "a-service-key-for-tests-of-32-bytes-or-more";
+
+/// Nothing is asserted about time; this only ends a test that would otherwise hang.
+const START_MAX: Duration = Duration::from_secs(120);
+/// How much of a server's output is kept.
+const LOG_LINES_MAX: usize = 2_000;
+
+/// How a server is started; the folder and the ports outlive one start.
+#[derive(Clone)]
+pub struct Plan {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The public port.
+    pub port: u16,
+    /// The admin port (metrics).
+    pub admin_port: u16,
+    /// The inner port (between services).
+    pub inner_port: u16,
+    /// More environment.
+    pub env: Vec<(String, String)>,
+}
+
+/// A running server. Dropped, it is killed; in a failing test its output is printed.
+pub struct Server {
+    child: Child,
+    log: Log,
+    /// How it was started.
+    pub plan: Plan,
+    /// Where it answers, such as `127.0.0.1:20001`.
+    pub address: String,
+}
+
+/// A port below the range that outgoing connections take theirs from: a client that retries
+/// while the server is down could otherwise be given the server's own port.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Plan {
+    /// A plan for `folder` with ports of its own.
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            data: folder.join("data"),
+            port: free_port(),
+            admin_port: free_port(),
+            inner_port: free_port(),
+            env: Vec::new(),
+        }
+    }
+
+    /// The same plan with one more environment variable.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The command `hongbao ARGS`, with this plan's settings and none of the caller's.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hongbao"));
+        for (name, _) in std::env::vars() {
+            if name.starts_with("HONGBAO_") || name.starts_with("DB_") || name == "MNS_URL" {
+                command.env_remove(name);
+            }
+        }
+        let folder = self.data.parent().expect("the data directory has a parent");
+        command
+            .args(args)
+            .current_dir(folder)
+            .env("HONGBAO_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env(
+                "HONGBAO_ADMIN_LISTEN",
+                format!("127.0.0.1:{}", self.admin_port),
+            )
+            .env(
+                "HONGBAO_INNER_LISTEN",
+                format!("127.0.0.1:{}", self.inner_port),
+            )
+            .env("HONGBAO_DATA_DIR", &self.data)
+            .env("HONGBAO_TOKEN_SECRET", TOKEN_SECRET)
+            .env("HONGBAO_ORGANISER_KEY", ORGANISER_KEY)
+            .env("HONGBAO_SERVICE_KEY", SERVICE_KEY)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts `hongbao serve` and waits until it says `listening`.
+    ///
+    /// # Errors
+    /// Its exit and output, when it ended instead.
+    pub fn try_start(&self) -> Result<Server, String> {
+        self.try_start_command(self.command(&["serve"]))
+    }
+
+    fn try_start_command(&self, command: Command) -> Result<Server, String> {
+        let mut server = self.spawn_command(command);
+        match server.wait_until_listening() {
+            Ok(()) => Ok(server),
+            Err(refused) => {
+                server.log.forget();
+                Err(refused)
+            }
+        }
+    }
+
+    /// Starts `hongbao serve`, which must come up.
+    pub fn start(&self) -> Server {
+        self.try_start()
+            .unwrap_or_else(|refused| panic!("the server did not start: {refused}"))
+    }
+
+    /// Starts `command`, a changed [`Self::command`], which must come up.
+    pub fn start_command(&self, command: Command) -> Server {
+        self.try_start_command(command)
+            .unwrap_or_else(|refused| panic!("the server did not start: {refused}"))
+    }
+
+    /// Starts `hongbao serve` without waiting for anything.
+    pub fn spawn(&self) -> Server {
+        self.spawn_command(self.command(&["serve"]))
+    }
+
+    fn spawn_command(&self, mut command: Command) -> Server {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary was built by cargo for this test");
+        let (listening, said) = sync_channel(1);
+        let mut log = Log::new(said);
+        log.follow(
+            child.stdout.take().expect("stdout is piped"),
+            Some(listening),
+        );
+        log.follow(child.stderr.take().expect("stderr is piped"), None);
+        Server {
+            child,
+            log,
+            plan: self.clone(),
+            address: String::new(),
+        }
+    }
+}
+
+impl Server {
+    /// Waits for the line that says `listening`.
+    ///
+    /// # Errors
+    /// The exit and the output, when the process ended instead.
+    pub fn wait_until_listening(&mut self) -> Result<(), String> {
+        match self.log.listening.recv_timeout(START_MAX) {
+            Ok(address) => {
+                self.address = address;
+                Ok(())
+            }
+            Err(RecvTimeoutError::Timeout) => Err(format!("it said nothing:\n{}", self.log())),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = self.child.wait().expect("a child can be waited for");
+                self.log.join();
+                Err(format!("it ended with {status}:\n{}", self.log()))
+            }
+        }
+    }
+
+    /// Kills it as a power switch would: SIGKILL, no goodbye.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Asks it to drain (SIGTERM).
+    pub fn ask_to_stop(&self) {
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -TERM {}", self.child.id())])
+            .status()
+            .expect("there is a shell");
+        assert!(sent.success(), "SIGTERM could not be sent");
+    }
+
+    /// Drains it and gives its exit.
+    pub fn stop(mut self) -> ExitStatus {
+        self.ask_to_stop();
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("a child can be waited for")
+    }
+
+    /// What it wrote so far.
+    pub fn log(&self) -> String {
+        self.log
+            .lines
+            .lock()
+            .expect("no reader panicked")
+            .join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill, and nothing to say.
+        if self.child.kill().is_ok() {
+            drop(self.child.wait());
+        }
+        if std::thread::panicking() && !self.log.forgotten {
+            eprintln!("--- the server's output ---\n{}\n---", self.log());
+        }
+    }
+}
+
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    listening: Receiver<String>,
+    readers: Vec<std::thread::JoinHandle<()>>,
+    forgotten: bool,
+}
+
+impl Log {
+    fn new(listening: Receiver<String>) -> Self {
+        Self {
+            lines: Arc::default(),
+            listening,
+            readers: Vec::new(),
+            forgotten: false,
+        }
+    }
+
+    fn forget(&mut self) {
+        self.forgotten = true;
+    }
+
+    fn join(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader does not panic");
+        }
+    }
+
+    /// Keeps what `output` says, and sends on the address of the first line with `listening`.
+    fn follow(&mut self, output: impl Read + Send + 'static, tell: Option<SyncSender<String>>) {
+        let lines = self.lines.clone();
+        self.readers.push(std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if let (Some(tell), Some(address)) = (&tell, listening_address(&line)) {
+                    // Only the first such line is waited for.
+                    drop(tell.try_send(address));
+                }
+                let mut lines = lines.lock().expect("no reader panicked");
+                if lines.len() < LOG_LINES_MAX {
+                    lines.push(line);
+                }
+            }
+        }));
+    }
+}
+
+fn listening_address(line: &str) -> Option<String> {
+    if !line.contains("listening") {
+        return None;
+    }
+    let address = &line[line.find("127.0.0.1:")?..];
+    let end = address
+        .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))
+        .unwrap_or(address.len());
+    Some(address[..end].trim_end_matches([':', '.']).into())
+}
