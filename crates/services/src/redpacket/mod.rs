@@ -1,1 +1,205 @@
-//! redpacket
+//! The grab: the only hot path, and the calls around it that participants make.
+//!
+//! # Layout
+//! - [`grab`]: the steps of a grab, from the headers to the answer.
+//! - `rain`: one campaign on this node; `winners` and `stock`: what it knows and holds.
+//! - `committer`: the group commit; `look`: the look a repeated tap gets; `supplier`: bundles
+//!   from the queue and back.
+//! - [`counting`]: counts into the ledger, each second.
+//! - `answer`: bytes on the wire.
+//! - [`campaign`], [`campaigns`], [`wins`], [`events`]: the other endpoints.
+
+mod answer;
+pub mod campaign;
+pub mod campaigns;
+mod committer;
+pub mod counting;
+pub mod events;
+pub mod grab;
+mod look;
+mod rain;
+mod stock;
+mod supplier;
+#[cfg(test)]
+mod tests;
+pub mod wins;
+mod winners;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use arc_swap::ArcSwap;
+use eventlog::AccessLog;
+use ledger::{Campaign, Ledger, LedgerError, NodeId};
+use queue::Queue;
+use rules::CampaignId;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::{
+    committer::{Claim, Claims, Committer},
+    look::{Looker, Looks},
+    rain::Rain,
+    supplier::Supplier,
+};
+use crate::{
+    account::{admission::Gate, token::Tokens},
+    directory::{Directory, Follower},
+    http::origin::OriginRules,
+    random::Random,
+};
+
+/// What a grab node is made of.
+pub struct Parts {
+    /// The truth.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where bundles come from.
+    pub queue: Arc<dyn Queue>,
+    /// This process's snapshot of the campaigns.
+    pub directory: Arc<Directory>,
+    /// Who may try.
+    pub gate: Arc<Gate>,
+    /// Who is who.
+    pub tokens: Arc<Tokens>,
+    /// Where a cookie may be used from.
+    pub origins: OriginRules,
+    /// Where outcomes are logged.
+    pub access_log: Arc<AccessLog>,
+    /// Where ids come from.
+    pub random: Arc<dyn Random>,
+    /// This process, for holds and counts.
+    pub node: NodeId,
+}
+
+/// A grab node.
+pub struct Redpacket {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    queue: Arc<dyn Queue>,
+    directory: Arc<Directory>,
+    gate: Arc<Gate>,
+    tokens: Arc<Tokens>,
+    origins: OriginRules,
+    access_log: Arc<AccessLog>,
+    random: Arc<dyn Random>,
+    node: NodeId,
+    claims: Claims,
+    looks: Looks,
+    rains: ArcSwap<HashMap<CampaignId, Arc<Rain>>>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Redpacket {
+    /// A node, and its background tasks under way. To be called within a tokio runtime that
+    /// outlives every request.
+    #[must_use]
+    pub fn start(parts: Parts) -> Arc<Self> {
+        // Any of the 16 slots will do; nodes only spread over them.
+        let slot = (parts.node.0 % 16) as u8;
+        let (claims, committer) = Committer::new(parts.ledger.clone(), parts.gate.clone(), slot);
+        let (looks, looker) = Looker::new(parts.ledger.clone());
+        crate::task::critical("committer", committer.run());
+        crate::task::critical("looker", looker.run());
+        Arc::new(Self {
+            ledger: parts.ledger,
+            queue: parts.queue,
+            directory: parts.directory,
+            gate: parts.gate,
+            tokens: parts.tokens,
+            origins: parts.origins,
+            access_log: parts.access_log,
+            random: parts.random,
+            node: parts.node,
+            claims,
+            looks,
+            rains: ArcSwap::default(),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Ends event streams and gives every bundle back. Called when no request is under way.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Ends event streams, so that connections can drain.
+    pub fn end_streams(&self) {
+        self.stopping.cancel();
+    }
+
+    pub(crate) fn rain(&self, id: CampaignId) -> Option<Arc<Rain>> {
+        self.rains.load().get(&id).cloned()
+    }
+
+    /// Reads all wins of a campaign, once; others wait meanwhile.
+    async fn load_wins(&self, rain: &Rain) -> Result<(), LedgerError> {
+        let _one_reader = rain.loading.lock().await;
+        if rain.wins_loaded() {
+            return Ok(());
+        }
+        let no = rain.view().campaign.no;
+        let wins = self.ledger.all_wins(no).await.inspect_err(|error| {
+            tracing::warn!(%error, campaign = %rain.id, "could not read a campaign's wins");
+        })?;
+        wins.iter().for_each(|(user, win)| rain.winners.record(user, win));
+        rain.wins_loaded.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Undoes what a grab took, when its claim could not be handed over.
+    fn give_up(&self, claim: Claim) {
+        claim.rain.stock.put_back(&claim.packet);
+        self.gate.withdraw(claim.rain.id, &claim.ask.user, claim.ask.grab_id);
+        claim.rain.winners.end(&claim.ask.user);
+    }
+
+    async fn add(&self, campaign: Arc<Campaign>) -> Arc<Rain> {
+        let live = campaign.closed_at.is_none();
+        let rain = Arc::new(Rain::new(campaign));
+        if live {
+            // Without its wins a running campaign cannot say who has won; the first grab tries
+            // again, and is answered 503 until it succeeds.
+            let _later = self.load_wins(&rain).await.is_err();
+            let supplier = Supplier::new(
+                rain.clone(),
+                self.ledger.clone(),
+                self.queue.clone(),
+                self.node,
+            );
+            self.tasks.spawn(crate::task::guarded("supplier", supplier.run(self.stopping.clone())));
+        }
+        let mut rains = HashMap::clone(&self.rains.load());
+        rains.insert(rain.id, rain.clone());
+        self.rains.store(Arc::new(rains));
+        rain
+    }
+}
+
+#[async_trait::async_trait]
+impl Follower for Redpacket {
+    async fn changed(&self, campaign: Arc<Campaign>) {
+        match self.rain(campaign.id) {
+            Some(rain) => rain.change(campaign, self.ledger.now()),
+            None => {
+                self.add(campaign).await;
+            }
+        }
+    }
+}
+
+/// Every route of the service. The grab is also answered before any router, see
+/// [`crate::http::server`].
+pub fn router(redpacket: Arc<Redpacket>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(campaigns::campaigns))
+        .routes(routes!(campaign::campaign))
+        .routes(routes!(grab::route))
+        .routes(routes!(wins::wins))
+        .routes(routes!(events::events))
+        .with_state(redpacket)
+}

@@ -1,0 +1,248 @@
+//! Serves one listener: accepts, hands connections to one single-threaded runtime per core,
+//! and answers the grab before any router.
+//!
+//! Everything a connection can hold on to is bounded: how many there are, the size of a head,
+//! the time to send one, the time a reader may stall, and the time to drain.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{SocketAddr, TcpStream},
+    pin::pin,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use axum::{Router, body::Body, response::IntoResponse as _};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::{Either, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt as _;
+
+use super::{
+    client_ip::{Peer, TrustedProxies, client_ip},
+    error::REQUEST_ID,
+    request_id::{RequestIds, X_REQUEST_ID},
+    stall::StallGuard,
+};
+use crate::redpacket::{Redpacket, grab::grab};
+
+/// The largest head (request line and headers) taken, in bytes.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// The most headers taken.
+const HEADERS_MAX: usize = 64;
+/// How long a client may take to send a head, and may stay idle between two.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// Connections that a core has accepted and not yet begun to serve.
+const HANDOVER_MAX: usize = 1_024;
+
+/// What a listener serves.
+#[derive(Clone)]
+pub struct Routes {
+    /// Everything but the grab.
+    pub router: Router,
+    /// Answers grabs, where this process does.
+    pub redpacket: Option<Arc<Redpacket>>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Arc<TrustedProxies>,
+    /// Where request ids come from.
+    pub request_ids: Arc<RequestIds>,
+}
+
+/// How a listener serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How many runtimes, each on a thread of its own.
+    pub threads: usize,
+    /// The most connections at once; more wait in the kernel's backlog.
+    pub connections_max: usize,
+    /// How long connections may take to end once stopping has begun.
+    pub drain_within: Duration,
+}
+
+/// A response as hyper sends it: bytes of the grab, or a body of the router.
+type Reply = Response<Either<Full<Bytes>, Body>>;
+
+/// Serves `listener` until `stopping` is done and connections have drained. Event streams are
+/// to be ended by then, or they use up the drain's time.
+///
+/// # Errors
+/// When a thread cannot be started.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    options: Options,
+    stopping: CancellationToken,
+) -> io::Result<()> {
+    let mut cores = Vec::with_capacity(options.threads);
+    let mut ended = Vec::with_capacity(options.threads);
+    for number in 0..options.threads.max(1) {
+        let (hand_over, accepted) = mpsc::channel(HANDOVER_MAX);
+        let (end, wait) = oneshot::channel();
+        let core = Core { routes: routes.clone(), options, stopping: stopping.clone() };
+        thread::Builder::new().name(format!("http-{number}")).spawn(move || {
+            core.run(accepted);
+            // Nobody waits when the process is already going down.
+            let _nobody_waits = end.send(()).is_err();
+        })?;
+        cores.push(hand_over);
+        ended.push(wait);
+    }
+    stopping.run_until_cancelled(accept(&listener, &cores, options.connections_max)).await;
+    drop((listener, cores));
+    for wait in ended {
+        // An error means that the thread has panicked: it has ended all the same.
+        let _panicked = wait.await.is_err();
+    }
+    Ok(())
+}
+
+/// Accepts connections and deals them out to the cores in turn.
+async fn accept(listener: &TcpListener, cores: &[mpsc::Sender<Accepted>], connections_max: usize) {
+    let places = Arc::new(Semaphore::new(connections_max));
+    let mut next = 0;
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of files, or a peer that went away already; neither lasts.
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let Ok(stream) = stream.into_std() else { continue };
+        next = (next + 1) % cores.len();
+        if cores[next].send(Accepted { stream, peer, _place: place }).await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    _place: OwnedSemaphorePermit,
+}
+
+/// One thread and its runtime.
+struct Core {
+    routes: Routes,
+    options: Options,
+    stopping: CancellationToken,
+}
+
+impl Core {
+    fn run(self, mut accepted: mpsc::Receiver<Accepted>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "could not start a runtime for connections");
+                return;
+            }
+        };
+        runtime.block_on(async {
+            let connections = TaskTracker::new();
+            while let Some(accepted) = accepted.recv().await {
+                let (routes, stopping) = (self.routes.clone(), self.stopping.clone());
+                connections.spawn(connection(routes, accepted, stopping));
+            }
+            connections.close();
+            if tokio::time::timeout(self.options.drain_within, connections.wait()).await.is_err() {
+                tracing::warn!(connections = connections.len(), "cut connections that did not drain");
+            }
+        });
+    }
+}
+
+/// Serves one connection until it ends, or until its request under way has been answered once
+/// `stopping` is done.
+async fn connection(routes: Routes, accepted: Accepted, stopping: CancellationToken) {
+    let Accepted { stream, peer, _place } = accepted;
+    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let service = service_fn(|request| answer(&routes, peer, request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(StallGuard::new(stream)), service);
+    let mut connection = pin!(connection);
+    let ended = stopping.run_until_cancelled(connection.as_mut()).await;
+    let result = match ended {
+        Some(result) => result,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "a connection ended badly");
+    }
+}
+
+/// Answers one request: the grab at once, anything else through the router.
+async fn answer(
+    routes: &Routes,
+    peer: SocketAddr,
+    mut request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
+    if let Some(redpacket) = &routes.redpacket
+        && let Some(id) = grab_of(&request)
+    {
+        let ip = client_ip(request.headers(), peer.ip(), &routes.trusted_proxies);
+        return Ok(match grab(redpacket, id, request.headers(), ip.0).await {
+            Ok(response) => response.map(|body| Either::Left(Full::new(body))),
+            Err(error) => {
+                let id = routes.request_ids.next();
+                let header = HeaderValue::try_from(id.as_str());
+                let mut response =
+                    REQUEST_ID.sync_scope(id, || error.into_response()).map(Either::Right);
+                if let Ok(header) = header {
+                    response.headers_mut().insert(X_REQUEST_ID, header);
+                }
+                response
+            }
+        });
+    }
+    request.extensions_mut().insert(Peer(peer));
+    let response = routes.router.clone().oneshot(request.map(Body::new)).await?;
+    Ok(response.map(Either::Right))
+}
+
+/// The campaign that a request grabs of; `None` when it is no grab.
+fn grab_of<B>(request: &Request<B>) -> Option<&str> {
+    let path = request.uri().path().strip_prefix("/redpacket/campaigns/")?;
+    let id = path.strip_suffix("/grab")?;
+    (request.method() == Method::POST && !id.contains('/')).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_posted_grab_takes_the_short_way() {
+        let request = |method: &str, path: &str| {
+            Request::builder().method(method).uri(path).body(()).expect("a request")
+        };
+        assert_eq!(grab_of(&request("POST", "/redpacket/campaigns/x/grab?a=b")), Some("x"));
+        assert_eq!(grab_of(&request("GET", "/redpacket/campaigns/x/grab")), None);
+        assert_eq!(grab_of(&request("POST", "/redpacket/campaigns/x/y/grab")), None);
+        assert_eq!(grab_of(&request("POST", "/redpacket/campaigns/x/wins")), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! The answers to a grab, as bytes on the wire. Those to who cannot win are made beforehand.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use ledger::{Campaign, Win};
+use rules::{Missed, Rejected, Timestamp};
+use serde::Serialize;
+use serde_json::json;
+
+/// A packet as its winner sees it.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct WonPacket<'a> {
+    /// `wave-index`, both from 1, such as `2-17`.
+    #[schema(value_type = String)]
+    pub(crate) id: rules::PacketId,
+    /// The wave, from 1.
+    pub(crate) wave: u32,
+    /// What it holds, in minor units.
+    #[schema(value_type = u64)]
+    pub(crate) amount: rules::Fen,
+    /// ISO 4217 code.
+    pub(crate) currency: &'a str,
+    /// The prize's name, for tiered splits.
+    pub(crate) label: Option<&'a str>,
+}
+
+impl<'a> WonPacket<'a> {
+    /// The packet of `win` in `campaign`.
+    pub(crate) fn new(campaign: &'a Campaign, win: &Win) -> Self {
+        Self {
+            id: win.packet,
+            wave: win.packet.wave,
+            amount: win.amount,
+            currency: &campaign.currency,
+            label: campaign.label(win.packet.wave, win.tier),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct WonBody<'a> {
+    outcome: &'static str,
+    packet: WonPacket<'a>,
+    claimed_at: Timestamp,
+    repeated: bool,
+}
+
+/// The body that tells a win.
+pub(crate) fn won_body(campaign: &Campaign, win: &Win, repeated: bool) -> Bytes {
+    let body = WonBody {
+        outcome: "won",
+        packet: WonPacket::new(campaign, win),
+        claimed_at: win.claimed_at,
+        repeated,
+    };
+    serde_json::to_vec(&body).expect("plain data always serialises").into()
+}
+
+/// The body that tells a miss.
+pub(crate) fn missed_body(reason: Missed, next_wave_at: Option<Timestamp>) -> Bytes {
+    let body =
+        json!({"outcome": "missed", "reason": reason.as_str(), "next_wave_at": next_wave_at});
+    body.to_string().into()
+}
+
+/// The body that tells a rejection.
+pub(crate) const fn rejected_body(reason: Rejected) -> Bytes {
+    Bytes::from_static(match reason {
+        Rejected::TooFrequent => br#"{"outcome":"rejected","reason":"too_frequent"}"#,
+        Rejected::Discarded => br#"{"outcome":"rejected","reason":"discarded"}"#,
+        Rejected::Blocked => br#"{"outcome":"rejected","reason":"blocked"}"#,
+        Rejected::NotEligible => br#"{"outcome":"rejected","reason":"not_eligible"}"#,
+        Rejected::LimitReached => br#"{"outcome":"rejected","reason":"limit_reached"}"#,
+    })
+}
+
+/// 200 with `body`, never cached.
+pub(crate) fn ok(body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_the_contract_s() {
+        let at = Timestamp::from_micros(1_500_000);
+        for reason in Missed::ALL {
+            let body: serde_json::Value =
+                serde_json::from_slice(&missed_body(reason, Some(at))).expect("JSON");
+            assert_eq!(body["outcome"], "missed");
+            assert_eq!(body["reason"], reason.as_str());
+            assert_eq!(body["next_wave_at"], "1970-01-01T00:00:01.500Z");
+        }
+        for reason in Rejected::ALL {
+            let body: serde_json::Value =
+                serde_json::from_slice(&rejected_body(reason)).expect("JSON");
+            assert_eq!(body["outcome"], "rejected");
+            assert_eq!(body["reason"], reason.as_str());
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! `GET /redpacket/campaigns/{id}`: a campaign as everybody may see it.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::{Path, State}};
+use rules::CampaignId;
+
+use super::Redpacket;
+use crate::http::{ApiError, campaign_json::PublicCampaign};
+
+/// Shows campaign `id`.
+#[utoipa::path(
+    get,
+    path = "/redpacket/campaigns/{id}",
+    tag = "redpacket",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, body = PublicCampaign),
+        (status = 404, description = "`no_such_campaign`"),
+    )
+)]
+pub(super) async fn campaign(
+    State(redpacket): State<Arc<Redpacket>>,
+    Path(id): Path<String>,
+) -> Result<Json<PublicCampaign>, ApiError> {
+    let id: CampaignId = id.parse().map_err(|_| ApiError::no_such_campaign())?;
+    let campaign = redpacket.directory.get(id).ok_or_else(ApiError::no_such_campaign)?;
+    Ok(Json(PublicCampaign::new(&campaign, redpacket.ledger.now())))
+}

@@ -1,0 +1,202 @@
+//! The group commit: whatever claims wait go into one transaction, and their replies wait for
+//! the commit.
+//!
+//! The committer, not the request, finishes a claim: a client that goes away in mid-commit
+//! leaves no packet and no user behind in flight.
+
+use std::{sync::Arc, time::Duration};
+
+use ledger::{ClaimAsk, ClaimError, ClaimResult, Ledger, Win};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{rain::Rain, stock::HeldPacket};
+use crate::account::admission::Gate;
+
+/// The most claims in one transaction.
+const BATCH_MAX: usize = 1_024;
+/// The most claims that may wait for their transaction; more are answered 503.
+const WAITING_MAX: usize = 16_384;
+/// How long to wait before asking again what became of a commit; doubles up to 16 times this.
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
+
+/// A claim on its way to the ledger.
+pub(crate) struct Claim {
+    /// What is asked of the ledger.
+    pub(crate) ask: ClaimAsk,
+    /// The campaign on this node.
+    pub(crate) rain: Arc<Rain>,
+    /// The packet, taken out of the stock.
+    pub(crate) packet: HeldPacket,
+    /// Where the result goes, if anybody still waits for it.
+    pub(crate) reply: oneshot::Sender<Claimed>,
+}
+
+/// What became of a claim, as the grab needs it.
+#[derive(Debug)]
+pub(crate) enum Claimed {
+    /// Durable, and new.
+    Won(Win),
+    /// The user had won this before.
+    Repeated(Win),
+    /// The wins of the period are used up.
+    LimitReached,
+    /// Somebody else has the packet; another may be free.
+    PacketTaken,
+    /// The campaign has ended.
+    Ended,
+    /// Undecided or not done; asking again is safe.
+    Unavailable,
+}
+
+/// The way to the committer. Cheap to clone; the committer ends when the last one is dropped.
+#[derive(Clone)]
+pub(crate) struct Claims(mpsc::Sender<Claim>);
+
+impl Claims {
+    /// Hands a claim over; given back when too many wait.
+    pub(crate) fn submit(&self, claim: Claim) -> Result<(), Box<Claim>> {
+        self.0.try_send(claim).map_err(|refused| Box::new(refused.into_inner()))
+    }
+}
+
+/// Turns waiting claims into transactions, one at a time.
+pub(crate) struct Committer {
+    ledger: Arc<dyn Ledger>,
+    gate: Arc<Gate>,
+    /// The fence slot of this node.
+    slot: u8,
+    waiting: mpsc::Receiver<Claim>,
+}
+
+impl Committer {
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, gate: Arc<Gate>, slot: u8) -> (Claims, Self) {
+        let (claims, waiting) = mpsc::channel(WAITING_MAX);
+        (Claims(claims), Self { ledger, gate, slot, waiting })
+    }
+
+    /// Commits until every [`Claims`] is gone and nothing waits.
+    pub(crate) async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while self.waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            self.commit(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    async fn commit(&self, batch: Vec<Claim>) {
+        let asks: Vec<ClaimAsk> = batch.iter().map(|claim| claim.ask.clone()).collect();
+        metrics::histogram!("hongbao_claim_batch_size").record(asks.len() as f64);
+        match self.ledger.claim(self.slot, &asks).await {
+            Ok(results) => {
+                assert_eq!(results.len(), batch.len(), "one result for each ask");
+                for (claim, result) in batch.into_iter().zip(results) {
+                    self.finish(claim, result);
+                }
+            }
+            Err(ClaimError::NotDone(error)) => {
+                tracing::warn!(claims = batch.len(), %error, "a batch of claims was not done");
+                batch.into_iter().for_each(|claim| self.not_done(claim));
+            }
+            Err(ClaimError::InDoubt(cause)) => {
+                tracing::error!(claims = batch.len(), %cause, "a batch of claims is in doubt");
+                self.settle_later(batch, asks);
+            }
+        }
+    }
+
+    fn finish(&self, claim: Claim, result: ClaimResult) {
+        let several_at_once = claim.ask.win_limit.count > 1;
+        let claimed = match result {
+            ClaimResult::Won(win) => {
+                assert_eq!(win.packet, claim.ask.packet, "the claim wrote the packet it asked for");
+                assert_eq!(win.amount, claim.ask.amount, "the claim wrote the packet's amount");
+                claim.rain.winners.record(&claim.ask.user, &win);
+                claim.rain.stock.claimed(&claim.packet);
+                self.tell_when_sold_out(&claim.rain);
+                Claimed::Won(win)
+            }
+            ClaimResult::SameGrab(win) => {
+                claim.rain.winners.record(&claim.ask.user, &win);
+                claim.rain.stock.put_back(&claim.packet);
+                Claimed::Repeated(win)
+            }
+            ClaimResult::AtLimit(win) => {
+                claim.rain.winners.record(&claim.ask.user, &win);
+                claim.rain.stock.put_back(&claim.packet);
+                if several_at_once { Claimed::LimitReached } else { Claimed::Repeated(win) }
+            }
+            ClaimResult::PacketTaken => {
+                claim.rain.stock.claimed(&claim.packet);
+                Claimed::PacketTaken
+            }
+            ClaimResult::Closed => {
+                claim.rain.stock.put_back(&claim.packet);
+                Claimed::Ended
+            }
+            ClaimResult::Halted | ClaimResult::TooLate | ClaimResult::Failed => {
+                return self.not_done(claim);
+            }
+        };
+        // Last, so that whoever waits for the claim's end finds the win recorded.
+        claim.rain.winners.end(&claim.ask.user);
+        reply(claim.reply, claimed);
+    }
+
+    /// Nothing was written: the packet is free, and the attempt is not used up.
+    fn not_done(&self, claim: Claim) {
+        claim.rain.stock.put_back(&claim.packet);
+        let id = claim.rain.view().campaign.id;
+        self.gate.withdraw(id, &claim.ask.user, claim.ask.grab_id);
+        claim.rain.winners.end(&claim.ask.user);
+        reply(claim.reply, Claimed::Unavailable);
+    }
+
+    /// Asks the ledger until it says what became of the batch. Until then the packets and the
+    /// users stay in flight; whoever asks is told to ask again.
+    fn settle_later(&self, batch: Vec<Claim>, asks: Vec<ClaimAsk>) {
+        let (ledger, gate, slot) = (self.ledger.clone(), self.gate.clone(), self.slot);
+        let mut undecided = Vec::with_capacity(batch.len());
+        for claim in batch {
+            let id = claim.rain.view().campaign.id;
+            gate.withdraw(id, &claim.ask.user, claim.ask.grab_id);
+            undecided.push((claim.rain, claim.ask.user, claim.packet));
+            reply(claim.reply, Claimed::Unavailable);
+        }
+        tokio::spawn(async move {
+            let mut pause = SETTLE_EVERY;
+            let wins = loop {
+                match ledger.settle(slot, &asks).await {
+                    Ok(wins) => break wins,
+                    Err(error) => {
+                        tracing::warn!(%error, claims = asks.len(), "claims are still in doubt");
+                    }
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(SETTLE_EVERY * 16);
+            };
+            assert_eq!(wins.len(), undecided.len(), "one verdict for each claim in doubt");
+            for ((rain, user, packet), win) in undecided.into_iter().zip(wins) {
+                match win {
+                    Some(win) => {
+                        rain.winners.record(&user, &win);
+                        rain.stock.claimed(&packet);
+                    }
+                    None => rain.stock.put_back(&packet),
+                }
+                rain.winners.end(&user);
+            }
+            tracing::info!(claims = asks.len(), "claims that were in doubt are decided");
+        });
+    }
+
+    fn tell_when_sold_out(&self, rain: &Rain) {
+        let view = rain.view();
+        if rain.all_claimed() && view.next_wave_at.is_none() {
+            rain.events.tell_sold_out(&view.campaign, self.ledger.now());
+        }
+    }
+}
+
+fn reply(to: oneshot::Sender<Claimed>, claimed: Claimed) {
+    // The client may have gone away; what is durable is durable all the same.
+    let _gone = to.send(claimed).is_err();
+}

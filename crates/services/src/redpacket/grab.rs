@@ -1,0 +1,354 @@
+//! `POST /redpacket/campaigns/{id}/grab`: the one hot path, from the headers to the answer.
+//!
+//! [`decide`] names the steps in the order of the contract; each is a function below it. Until
+//! a packet is taken nothing here touches the ledger, the queue or another service, but for a
+//! repeated tap, which gets one look into the ledger before any "no".
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Extension,
+    extract::{Path, State},
+};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode};
+use ledger::{ClaimAsk, Win};
+use rules::{
+    CampaignId, ClaimId, GrabId, Missed, Outcome, Rejected, Timestamp, UserId,
+    admission::Verdict,
+};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    Redpacket,
+    answer::{self, won_body},
+    committer::{Claim, Claimed},
+    rain::{Rain, View},
+    winners::Known,
+};
+use crate::{
+    account::identity,
+    http::{ApiError, ClientIp},
+};
+
+/// The contract says 3 s; what is left is for the way back.
+const ANSWER_WITHIN: Duration = Duration::from_millis(2_800);
+
+/// One tap, as its headers tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tap {
+    /// Names the tap; a repeat has the same.
+    id: Option<GrabId>,
+    /// 1 for the first ask of the tap.
+    attempt: u32,
+}
+
+/// Who asks for what, and when.
+struct Ask<'a> {
+    user: &'a UserId,
+    tap: Tap,
+    /// Ledger time.
+    now: Timestamp,
+    deadline: Instant,
+}
+
+/// What a grab ends in.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Won(Win),
+    Repeated(Win),
+    Missed(Missed),
+    Rejected(Rejected),
+    /// Undecided: 503, and asking again gives the one true answer.
+    Unavailable,
+}
+
+/// Answers a grab of campaign `id` (as it stands in the path).
+///
+/// # Errors
+/// 401, 404, 400 for headers that make no sense, 503 when the claim could not be decided.
+pub async fn grab(
+    node: &Redpacket,
+    id: &str,
+    headers: &HeaderMap,
+    ip: IpAddr,
+) -> Result<Response<Bytes>, ApiError> {
+    let started = Instant::now();
+    let now = node.ledger.now();
+    let user = authenticate(node, headers, now)?;
+    let rain = find_campaign(node, id)?;
+    let tap = read_tap(headers)?;
+    let ask = Ask { user: &user, tap, now, deadline: started + ANSWER_WITHIN };
+    let answer = decide(node, &rain, &ask).await;
+    note(node, &rain, &ask, &answer, ip, started);
+    respond(&rain, answer)
+}
+
+/// The steps of a grab, in the order of the contract: the first that applies answers.
+async fn decide(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> Answer {
+    if let Some(answer) = own_win(node, rain, ask).await {
+        return answer;
+    }
+    if let Some(reason) = schedule(&rain.view(), ask.now) {
+        return Answer::Missed(reason);
+    }
+    if rain.view().campaign.halted.is_some() {
+        return Answer::Unavailable;
+    }
+    if let Some(reason) = stock(rain).await {
+        return Answer::Missed(reason);
+    }
+    if let Verdict::Rejected(reason) = account_rules(node, rain, ask) {
+        return Answer::Rejected(reason);
+    }
+    take_and_claim(node, rain, ask).await
+}
+
+/// Step 1: who asks. 401 when nobody can tell.
+fn authenticate(node: &Redpacket, headers: &HeaderMap, now: Timestamp) -> Result<UserId, ApiError> {
+    identity::participant(headers, &Method::POST, &node.tokens, &node.origins, now)
+}
+
+/// Step 2: for which campaign. 404 when there is none.
+fn find_campaign(node: &Redpacket, id: &str) -> Result<Arc<Rain>, ApiError> {
+    let id: CampaignId = id.parse().map_err(|_| ApiError::no_such_campaign())?;
+    node.rain(id).ok_or_else(ApiError::no_such_campaign)
+}
+
+/// Step 3: the same win again, or the limit. A claim of the user that is under way is waited
+/// for, and a repeated tap looks into the ledger, so that no win is ever hidden by a "no".
+async fn own_win(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Option<Answer> {
+    if !rain.wins_loaded() && node.load_wins(rain).await.is_err() {
+        return Some(Answer::Unavailable);
+    }
+    let mut looked = ask.tap.attempt <= 1;
+    loop {
+        if let Some(answer) = known_win(rain, ask) {
+            return Some(answer);
+        }
+        if let Some(mut claim) = rain.winners.under_way(ask.user) {
+            // The sender is dropped, never used: an error is the end of the claim.
+            let ended = tokio::time::timeout_at(ask.deadline, claim.changed()).await;
+            if ended.is_err() {
+                return Some(Answer::Unavailable);
+            }
+        } else if looked {
+            return None;
+        } else {
+            looked = true;
+            let look = node.looks.wins(rain.view().campaign.no, ask.user.clone());
+            let Ok(Some(wins)) = tokio::time::timeout_at(ask.deadline, look).await else {
+                return Some(Answer::Unavailable);
+            };
+            wins.iter().for_each(|win| rain.winners.record(ask.user, win));
+        }
+    }
+}
+
+/// What this node knows of the user's wins, without waiting.
+fn known_win(rain: &Rain, ask: &Ask<'_>) -> Option<Answer> {
+    let view = rain.view();
+    let limit = view.campaign.win_limit;
+    let period = || limit.period(ask.now, view.campaign.starts_at, view.openings);
+    match rain.winners.known(ask.user, limit, period, ask.tap.id) {
+        Known::Repeated(win) => Some(Answer::Repeated(win)),
+        Known::LimitReached => Some(Answer::Rejected(Rejected::LimitReached)),
+        Known::Open => None,
+    }
+}
+
+/// Step 4: whether the time allows a win.
+fn schedule(view: &View, now: Timestamp) -> Option<Missed> {
+    let campaign = &view.campaign;
+    if campaign.closed_at.is_some() {
+        Some(Missed::Ended)
+    } else if view.openings == 0 {
+        Some(Missed::NotStarted)
+    } else if campaign.paused_at.is_some() {
+        Some(Missed::Paused)
+    } else if now >= campaign.ends_at {
+        Some(Missed::Ended)
+    } else {
+        None
+    }
+}
+
+/// Step 5: whether a packet is to be had here, waiting a little for one that is on its way.
+async fn stock(rain: &Rain) -> Option<Missed> {
+    if let Some(reason) = all_claimed(rain) {
+        return Some(reason);
+    }
+    if rain.stock.is_empty() && !rain.stock.wait(|| all_claimed(rain).is_some()).await {
+        return Some(Missed::NotThisTime);
+    }
+    all_claimed(rain)
+}
+
+/// Why nothing can be won when every packet issued so far is claimed.
+fn all_claimed(rain: &Rain) -> Option<Missed> {
+    if !rain.all_claimed() {
+        return None;
+    }
+    let more = rain.view().next_wave_at.is_some();
+    Some(if more { Missed::BetweenWaves } else { Missed::SoldOut })
+}
+
+/// Step 6: whether the account service lets the user try.
+fn account_rules(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Verdict {
+    let view = rain.view();
+    node.gate.admit(view.campaign.id, &view.rules, ask.user, ask.tap.id, ask.now)
+}
+
+/// Steps 7 and 8: take a packet and claim it, the next one when somebody else has it.
+async fn take_and_claim(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> Answer {
+    while Instant::now() < ask.deadline {
+        if !rain.winners.begin(ask.user) {
+            // Another tap of the same user got here first: its end decides.
+            match own_win(node, rain, ask).await {
+                Some(answer) => return answer,
+                None => continue,
+            }
+        }
+        // Another tap may have won between step 3 and the mark just set.
+        if let Some(answer) = known_win(rain, ask) {
+            rain.winners.end(ask.user);
+            return answer;
+        }
+        let Some(packet) = rain.stock.take() else {
+            rain.winners.end(ask.user);
+            match stock(rain).await {
+                Some(reason) => return Answer::Missed(reason),
+                None => continue,
+            }
+        };
+        let (reply, wait) = oneshot::channel();
+        let claim = Claim { ask: claim_ask(node, rain, ask, &packet), rain: rain.clone(), packet, reply };
+        if let Err(claim) = node.claims.submit(claim) {
+            metrics::counter!("hongbao_claims_refused_total").increment(1);
+            node.give_up(*claim);
+            return Answer::Unavailable;
+        }
+        return match tokio::time::timeout_at(ask.deadline, wait).await {
+            Ok(Ok(Claimed::Won(win))) => Answer::Won(win),
+            Ok(Ok(Claimed::Repeated(win))) => Answer::Repeated(win),
+            Ok(Ok(Claimed::LimitReached)) => Answer::Rejected(Rejected::LimitReached),
+            Ok(Ok(Claimed::Ended)) => Answer::Missed(Missed::Ended),
+            Ok(Ok(Claimed::PacketTaken)) => continue,
+            // Late, or the committer has stopped: the claim may yet become durable.
+            Ok(Ok(Claimed::Unavailable) | Err(_)) | Err(_) => Answer::Unavailable,
+        };
+    }
+    Answer::Unavailable
+}
+
+fn claim_ask(
+    node: &Redpacket,
+    rain: &Rain,
+    ask: &Ask<'_>,
+    packet: &super::stock::HeldPacket,
+) -> ClaimAsk {
+    let view = rain.view();
+    let campaign = &view.campaign;
+    let mut random = [0; 10];
+    node.random.fill(&mut random);
+    ClaimAsk {
+        id: ClaimId::new(ask.now, random),
+        campaign: campaign.no,
+        starts_at: campaign.starts_at,
+        win_limit: campaign.win_limit,
+        user: ask.user.clone(),
+        packet: packet.packet,
+        amount: packet.amount,
+        tier: packet.tier,
+        grab_id: ask.tap.id.filter(|_| campaign.win_limit.several()),
+        asked_at: ask.now,
+    }
+}
+
+/// Counts and logs the outcome, without blocking.
+fn note(node: &Redpacket, rain: &Rain, ask: &Ask<'_>, answer: &Answer, ip: IpAddr, from: Instant) {
+    let latency_micros = u64::try_from(from.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let (outcome, win) = match answer {
+        Answer::Won(win) => (Outcome::Won, Some(win)),
+        Answer::Repeated(win) => (Outcome::Repeated, Some(win)),
+        Answer::Missed(reason) => (Outcome::Missed(*reason), None),
+        Answer::Rejected(reason) => (Outcome::Rejected(*reason), None),
+        Answer::Unavailable => (Outcome::Unavailable, None),
+    };
+    rain.counters.count(outcome, latency_micros);
+    node.access_log.record(&eventlog::Grab {
+        at: ask.now,
+        campaign: rain.id,
+        user: ask.user,
+        outcome,
+        packet: win.map(|win| win.packet),
+        amount: win.map(|win| win.amount),
+        grab_id: ask.tap.id,
+        ip: Some(ip),
+        latency_micros,
+    });
+}
+
+fn respond(rain: &Rain, answer: Answer) -> Result<Response<Bytes>, ApiError> {
+    let view = rain.view();
+    Ok(answer::ok(match answer {
+        Answer::Won(win) => won_body(&view.campaign, &win, false),
+        Answer::Repeated(win) => won_body(&view.campaign, &win, true),
+        Answer::Missed(reason) => view.missed_body(reason),
+        Answer::Rejected(reason) => answer::rejected_body(reason),
+        Answer::Unavailable => {
+            return Err(ApiError::unavailable(
+                "the claim could not be decided; ask again with the same Grab-Id",
+            ));
+        }
+    }))
+}
+
+/// The tap's headers. 400 when one of them makes no sense.
+fn read_tap(headers: &HeaderMap) -> Result<Tap, ApiError> {
+    let text = |name: &str| {
+        let value = headers.get(name);
+        value.map(|value| value.to_str().map_err(|_| invalid(name, "is no plain text"))).transpose()
+    };
+    let id = text("grab-id")?
+        .map(|id| id.parse().map_err(|_| invalid("Grab-Id", "must be a UUID")))
+        .transpose()?;
+    let attempt = text("grab-attempt")?
+        .map(|count| count.parse().ok().filter(|&count: &u32| count >= 1))
+        .map(|count| count.ok_or_else(|| invalid("Grab-Attempt", "must be a whole number from 1")))
+        .transpose()?;
+    Ok(Tap { id, attempt: attempt.unwrap_or(1) })
+}
+
+fn invalid(header: &str, reason: &str) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "invalid_header", format!("the header `{header}` {reason}"))
+}
+
+/// Answers a tap on campaign `id`: won, missed or rejected.
+#[utoipa::path(
+    post,
+    path = "/redpacket/campaigns/{id}/grab",
+    tag = "redpacket",
+    params(
+        ("id" = String, Path),
+        ("Grab-Id" = Option<String>, Header, description = "A UUID, new for each tap; a repeat of a tap sends the same"),
+        ("Grab-Attempt" = Option<u32>, Header, description = "1, and one more with each repeat of the tap"),
+    ),
+    responses(
+        (status = 200, description = "`outcome` is `won`, `missed` or `rejected`", body = serde_json::Value),
+        (status = 400, description = "`invalid_header`"),
+        (status = 401, description = "`unauthenticated`"),
+        (status = 404, description = "`no_such_campaign`"),
+        (status = 503, description = "`unavailable`: ask again with the same Grab-Id"),
+    ),
+    security(("participant" = []))
+)]
+pub(super) async fn route(
+    State(redpacket): State<Arc<Redpacket>>,
+    Path(id): Path<String>,
+    Extension(ip): Extension<ClientIp>,
+    headers: HeaderMap,
+) -> Result<Response<axum::body::Body>, ApiError> {
+    let answer = grab(&redpacket, &id, &headers, ip.0).await?;
+    Ok(answer.map(axum::body::Body::from))
+}

@@ -1,0 +1,112 @@
+//! One campaign on this node: what a grab of it is decided by.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use eventlog::Counters;
+use ledger::Campaign;
+use rules::{CampaignId, Missed, Timestamp, admission::RuleSet};
+
+use super::{events::Events, stock::Stock, winners::Winners};
+
+/// One campaign on this node.
+pub(crate) struct Rain {
+    /// Which.
+    pub(crate) id: CampaignId,
+    view: ArcSwap<View>,
+    /// Who has won.
+    pub(crate) winners: Winners,
+    /// The packets in this node's hands.
+    pub(crate) stock: Stock,
+    /// What grabs were answered.
+    pub(crate) counters: Counters,
+    /// What is told over server-sent events.
+    pub(crate) events: Events,
+    /// Whether `winners` holds all wins of the ledger. A campaign that had ended before this
+    /// process started is read when somebody first asks for it.
+    pub(crate) wins_loaded: AtomicBool,
+    /// Held while the wins are read, so that one ask reads them and the others wait.
+    pub(crate) loading: tokio::sync::Mutex<()>,
+}
+
+/// A campaign as of its last change, with what grabs need of it worked out.
+pub(crate) struct View {
+    /// As the ledger gave it.
+    pub(crate) campaign: Arc<Campaign>,
+    /// Who may try.
+    pub(crate) rules: RuleSet,
+    /// Packets in opened waves.
+    pub(crate) issued: u64,
+    /// How often a wave has opened.
+    pub(crate) openings: u32,
+    /// Packets per bundle, the most of any wave.
+    pub(crate) bundle_size: u32,
+    /// When the next wave is due; `None` when there is none or none is known.
+    pub(crate) next_wave_at: Option<Timestamp>,
+    /// The answers to those who missed, by reason.
+    missed: [Bytes; Missed::ALL.len()],
+}
+
+impl View {
+    fn new(campaign: Arc<Campaign>) -> Self {
+        let dormant = campaign.paused_at.is_some() || campaign.closed_at.is_some();
+        let next_wave_at = if dormant { None } else { campaign.next_wave_at() };
+        Self {
+            rules: RuleSet::new(&campaign.rules),
+            issued: campaign.packets_issued(),
+            openings: campaign.openings(),
+            bundle_size: campaign.waves.iter().map(|wave| wave.bundle_size).max().unwrap_or(0),
+            next_wave_at,
+            missed: Missed::ALL.map(|reason| super::answer::missed_body(reason, next_wave_at)),
+            campaign,
+        }
+    }
+
+    /// The answer to one who missed for `reason`.
+    pub(crate) fn missed_body(&self, reason: Missed) -> Bytes {
+        self.missed[reason as usize].clone()
+    }
+}
+
+impl Rain {
+    pub(crate) fn new(campaign: Arc<Campaign>) -> Self {
+        Self {
+            id: campaign.id,
+            view: ArcSwap::from_pointee(View::new(campaign)),
+            winners: Winners::default(),
+            stock: Stock::default(),
+            counters: Counters::default(),
+            events: Events::default(),
+            wins_loaded: AtomicBool::new(false),
+            loading: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The campaign as of its last change.
+    pub(crate) fn view(&self) -> arc_swap::Guard<Arc<View>> {
+        self.view.load()
+    }
+
+    /// Puts a change in force and tells those who wait or listen.
+    pub(crate) fn change(&self, campaign: Arc<Campaign>, now: Timestamp) {
+        let before = self.view.load_full();
+        let after = Arc::new(View::new(campaign));
+        self.view.store(after.clone());
+        self.stock.look_again();
+        self.events.tell_change(&before.campaign, &after.campaign, now);
+    }
+
+    /// Whether every packet issued so far is claimed, as far as this node knows.
+    pub(crate) fn all_claimed(&self) -> bool {
+        self.winners.claimed() >= self.view.load().issued
+    }
+
+    /// Whether `winners` is complete.
+    pub(crate) fn wins_loaded(&self) -> bool {
+        self.wins_loaded.load(Ordering::Acquire)
+    }
+}

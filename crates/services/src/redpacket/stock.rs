@@ -1,0 +1,364 @@
+//! The packets in this node's hands: bundles it holds under a lease, served from memory.
+//!
+//! A packet leaves the stock for one claim at a time and comes back when the claim did not
+//! take it. A bundle is served until shortly before its lease ends; after that its packets
+//! are somebody else's, and putting one back drops it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use ledger::BundleKey;
+use queue::{Receipt, bundle::Bundle};
+use rules::{Fen, PacketId};
+use tokio::{sync::Notify, time::Instant};
+
+use super::winners::lock;
+
+/// How long a grab waits for a packet to reach this node.
+const WAIT_FOR_STOCK: Duration = Duration::from_millis(200);
+/// How many grabs of one campaign may wait so at once; the others have missed.
+const WAITING_MAX: usize = 4_096;
+
+/// A packet taken out of the stock, for one claim.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldPacket {
+    /// The packet.
+    pub(crate) packet: PacketId,
+    /// What it holds.
+    pub(crate) amount: Fen,
+    /// Its tier, for tiered splits.
+    pub(crate) tier: Option<u16>,
+    /// The bundle it came from.
+    bundle: BundleKey,
+}
+
+struct Held {
+    receipt: Receipt,
+    bundle: Bundle,
+    serve_until: Instant,
+    /// Free indices, the next one last.
+    free: Vec<u32>,
+    in_flight: usize,
+}
+
+#[derive(Default)]
+struct Shelf {
+    bundles: HashMap<BundleKey, Held>,
+    /// Bundles that still have free packets, the next one last.
+    serving: Vec<BundleKey>,
+    /// When packets last came or went.
+    last_used: Option<Instant>,
+}
+
+/// The packets of one campaign in this node's hands.
+#[derive(Default)]
+pub(crate) struct Stock {
+    shelf: Mutex<Shelf>,
+    free: AtomicUsize,
+    waiting: AtomicUsize,
+    /// Told when packets arrive or the campaign changes.
+    arrived: Notify,
+    /// Told when packets are wanted.
+    pub(crate) wanted: Notify,
+}
+
+/// A bundle that leaves this node, and how.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    /// Which.
+    pub(crate) key: BundleKey,
+    /// The receipt it was received under.
+    pub(crate) receipt: Receipt,
+    /// Every packet is claimed: the message is to be deleted. Otherwise it is to be released.
+    pub(crate) finished: bool,
+}
+
+impl Stock {
+    /// Takes a free packet; tells the supplier when few are left.
+    pub(crate) fn take(&self) -> Option<HeldPacket> {
+        let now = Instant::now();
+        let mut shelf = lock(&self.shelf);
+        let shelf = &mut *shelf;
+        while let Some(key) = shelf.serving.last().copied() {
+            let Some(held) = shelf.bundles.get_mut(&key) else {
+                shelf.serving.pop();
+                continue;
+            };
+            if held.serve_until <= now {
+                self.stop_serving(held);
+            }
+            let Some(index) = held.free.pop() else {
+                shelf.serving.pop();
+                continue;
+            };
+            held.in_flight += 1;
+            shelf.last_used = Some(now);
+            let left = self.free.fetch_sub(1, Ordering::AcqRel) - 1;
+            if left < key.packets as usize {
+                self.wanted.notify_one();
+            }
+            let place = (index - key.first_index) as usize;
+            return Some(HeldPacket {
+                packet: PacketId { wave: key.wave, index },
+                amount: held.bundle.amounts[place],
+                tier: held.bundle.tiers.as_ref().map(|tiers| tiers[place]),
+                bundle: key,
+            });
+        }
+        self.wanted.notify_one();
+        None
+    }
+
+    /// Gives back a packet that its claim did not take.
+    pub(crate) fn put_back(&self, packet: &HeldPacket) {
+        let mut shelf = lock(&self.shelf);
+        let shelf = &mut *shelf;
+        // A bundle whose lease ended may be gone: the queue delivers its packets again.
+        let Some(held) = shelf.bundles.get_mut(&packet.bundle) else { return };
+        held.in_flight -= 1;
+        if held.serve_until > Instant::now() {
+            held.free.push(packet.packet.index);
+            if !shelf.serving.contains(&packet.bundle) {
+                shelf.serving.push(packet.bundle);
+            }
+            self.free.fetch_add(1, Ordering::AcqRel);
+            self.arrived.notify_waiters();
+        }
+    }
+
+    /// Notes that a packet is claimed, by whomever.
+    pub(crate) fn claimed(&self, packet: &HeldPacket) {
+        let mut shelf = lock(&self.shelf);
+        if let Some(held) = shelf.bundles.get_mut(&packet.bundle) {
+            held.in_flight -= 1;
+            if held.free.is_empty() && held.in_flight == 0 {
+                self.wanted.notify_one();
+            }
+        }
+    }
+
+    /// Puts a received bundle on the shelf, without the indices that are `claimed` already.
+    /// False when the same bundle lies there: its packets must not be in flight twice.
+    pub(crate) fn add(
+        &self,
+        key: BundleKey,
+        bundle: Bundle,
+        receipt: Receipt,
+        claimed: &[u32],
+        serve_until: Instant,
+    ) -> bool {
+        let claimed: HashSet<u32> = claimed.iter().copied().collect();
+        let indices = key.first_index..key.first_index + key.packets;
+        let free: Vec<u32> = indices.rev().filter(|index| !claimed.contains(index)).collect();
+        let mut shelf = lock(&self.shelf);
+        if shelf.bundles.contains_key(&key) {
+            return false;
+        }
+        self.free.fetch_add(free.len(), Ordering::AcqRel);
+        shelf.last_used = Some(Instant::now());
+        shelf.serving.insert(0, key);
+        shelf.bundles.insert(key, Held { receipt, bundle, serve_until, free, in_flight: 0 });
+        drop(shelf);
+        self.arrived.notify_waiters();
+        true
+    }
+
+    /// Takes off the shelf every bundle that is finished, whose lease is about to end, or, when
+    /// none came or went for `idle_after`, all with nothing in flight.
+    pub(crate) fn sweep(&self, idle_after: Duration) -> Vec<Leaving> {
+        let now = Instant::now();
+        let mut shelf = lock(&self.shelf);
+        let shelf = &mut *shelf;
+        let idle = shelf.last_used.is_none_or(|used| now.duration_since(used) >= idle_after)
+            && self.waiting.load(Ordering::Acquire) == 0;
+        let mut leaving = Vec::new();
+        shelf.bundles.retain(|key, held| {
+            let over = held.serve_until <= now;
+            if over {
+                self.stop_serving(held);
+            }
+            let finished = held.free.is_empty() && !over;
+            let leaves = held.in_flight == 0 && (finished || over || idle);
+            if leaves {
+                self.free.fetch_sub(held.free.len(), Ordering::AcqRel);
+                leaving.push(Leaving { key: *key, receipt: held.receipt.clone(), finished });
+            }
+            !leaves
+        });
+        shelf.serving.retain(|key| shelf.bundles.contains_key(key));
+        leaving
+    }
+
+    /// The lease is about to end: what is free is not served any more, even while other packets
+    /// of the bundle are in flight.
+    fn stop_serving(&self, held: &mut Held) {
+        self.free.fetch_sub(held.free.len(), Ordering::AcqRel);
+        held.free.clear();
+    }
+
+    /// Whether a grab would find no free packet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free.load(Ordering::Acquire) == 0
+    }
+
+    /// How many packets are free.
+    pub(crate) fn free(&self) -> usize {
+        self.free.load(Ordering::Acquire)
+    }
+
+    /// Whether grabs wait for packets.
+    #[cfg(test)]
+    fn has_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Wakes the waiting grabs to look again, because the campaign has changed.
+    pub(crate) fn look_again(&self) {
+        self.arrived.notify_waiters();
+    }
+
+    /// Waits until packets are free or `done` holds, at most 200 ms. False when this time
+    /// there are none, or when too many wait already.
+    pub(crate) async fn wait(&self, done: impl Fn() -> bool) -> bool {
+        let guard = WaitGuard::new(&self.waiting);
+        if guard.place > WAITING_MAX {
+            metrics::counter!("hongbao_stock_waits_refused_total").increment(1);
+            return false;
+        }
+        let until = Instant::now() + WAIT_FOR_STOCK;
+        loop {
+            let arrived = self.arrived.notified();
+            tokio::pin!(arrived);
+            // Registered before the look, so that an arrival in between is not missed.
+            arrived.as_mut().enable();
+            if !self.is_empty() || done() {
+                return true;
+            }
+            self.wanted.notify_one();
+            if tokio::time::timeout_at(until, arrived).await.is_err() {
+                return !self.is_empty() || done();
+            }
+        }
+    }
+}
+
+/// Counts one waiting grab for as long as it lives.
+struct WaitGuard<'a> {
+    waiting: &'a AtomicUsize,
+    place: usize,
+}
+
+impl<'a> WaitGuard<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        Self { waiting, place: waiting.fetch_add(1, Ordering::AcqRel) + 1 }
+    }
+}
+
+impl Drop for WaitGuard<'_> {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ledger::CampaignNo;
+    use rules::CampaignId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(25);
+
+    fn key(first_index: u32) -> BundleKey {
+        BundleKey { campaign: CampaignNo(1), wave: 1, first_index, packets: 4 }
+    }
+
+    fn bundle(first_index: u32) -> Bundle {
+        let amounts = (0..4).map(|n| Fen::new(u64::from(first_index + n)).expect("small"));
+        Bundle {
+            campaign: CampaignId(Uuid::nil()),
+            wave: 1,
+            first_index,
+            amounts: amounts.collect(),
+            tiers: None,
+        }
+    }
+
+    fn add(stock: &Stock, first_index: u32, claimed: &[u32]) -> bool {
+        let receipt = Receipt(first_index.to_string());
+        stock.add(key(first_index), bundle(first_index), receipt, claimed, Instant::now() + LONG)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unclaimed_packets_are_served_once_with_their_amounts() {
+        let stock = Stock::default();
+        assert!(add(&stock, 5, &[6]));
+        assert!(!add(&stock, 5, &[6]), "a second copy must not put packets in flight twice");
+        let taken: Vec<_> = std::iter::from_fn(|| stock.take()).collect();
+        let indices: Vec<u32> = taken.iter().map(|held| held.packet.index).collect();
+        assert_eq!(indices, [5, 7, 8]);
+        assert!(taken.iter().all(|held| held.amount.units() == u64::from(held.packet.index)));
+        assert!(stock.is_empty());
+
+        stock.put_back(&taken[1]);
+        let again = stock.take().expect("it is free again");
+        assert_eq!(again.packet.index, 7);
+        for held in [&taken[0], &again, &taken[2]] {
+            assert!(stock.sweep(LONG).is_empty(), "packets are in flight");
+            stock.claimed(held);
+        }
+        let leaving = stock.sweep(LONG);
+        assert!(leaving.len() == 1 && leaving[0].finished);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bundle_near_its_lease_s_end_is_served_no_more() {
+        let stock = Stock::default();
+        add(&stock, 1, &[]);
+        let taken = stock.take().expect("four are free");
+        tokio::time::advance(LONG).await;
+        assert!(stock.take().is_none());
+        assert!(stock.is_empty(), "or grabs would look again and again");
+        assert!(stock.sweep(LONG).is_empty(), "one is in flight");
+        stock.put_back(&taken);
+        assert!(stock.take().is_none(), "somebody else may have it by now");
+        let leaving = stock.sweep(LONG);
+        assert!(leaving.len() == 1 && !leaving[0].finished, "the other packets are not claimed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_stock_is_given_back() {
+        let stock = Stock::default();
+        add(&stock, 1, &[]);
+        let idle = Duration::from_secs(2);
+        assert!(stock.sweep(idle).is_empty(), "it has just arrived");
+        tokio::time::advance(idle).await;
+        let leaving = stock.sweep(idle);
+        assert!(leaving.len() == 1 && !leaving[0].finished);
+        assert!(stock.take().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_ends_with_an_arrival_or_after_a_while() {
+        let stock = Arc::new(Stock::default());
+        assert!(!stock.wait(|| false).await, "nothing came");
+        let waits = tokio::spawn({
+            let stock = stock.clone();
+            async move { stock.wait(|| false).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(stock.has_waiting());
+        add(&stock, 1, &[]);
+        assert!(waits.await.expect("no panic"));
+        assert!(!stock.has_waiting());
+    }
+}

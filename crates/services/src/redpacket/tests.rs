@@ -1,0 +1,1 @@
+//! The grab against a real ledger and queue.
