@@ -306,7 +306,12 @@ impl Suite {
         assert_eq!(bodies(&made_again), ["c"]);
     }
 
-    async fn nobody_holds_a_message_that_another_holds(&self) {
+    /// Several receivers at once, on as many threads as the runtime has: nobody holds a message
+    /// that another holds, and each is deleted once.
+    ///
+    /// # Panics
+    /// When the backend does not behave.
+    pub async fn nobody_holds_a_message_that_another_holds(&self) {
         let queue = self.fresh("crowd").await;
         let sent: HashSet<String> = (0..CROWD_MESSAGES).map(|n| format!("{n}")).collect();
         let sent_refs: Vec<&str> = sent.iter().map(String::as_str).collect();
