@@ -1,0 +1,8 @@
+import '../shared/base.css';
+import './monitor.css';
+import { mount } from 'svelte';
+
+import App from './App.svelte';
+
+const target = document.getElementById('app');
+if (target) mount(App, { target });

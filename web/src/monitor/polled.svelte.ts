@@ -1,0 +1,53 @@
+/**
+ * A value of the server's that is asked for again and again while the page is seen, one ask
+ * at a time. A failed ask keeps the last value: stale is better than gone, if it is said so.
+ */
+import { auth } from './auth.svelte.ts';
+
+export class Polled<T> {
+  value = $state.raw<T | null>(null);
+  /** Why the last ask failed; null when it did not. */
+  error = $state.raw<unknown>(null);
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #round = 0;
+  #stopped = false;
+
+  /** `everyMs` is the pause between an answer and the next ask; null asks once. */
+  constructor(
+    readonly load: () => Promise<T>,
+    readonly everyMs: () => number | null,
+  ) {}
+
+  /** Starts asking; what is returned stops it. */
+  start(): () => void {
+    document.addEventListener('visibilitychange', this.#seen);
+    void this.refresh();
+    return () => {
+      this.#stopped = true;
+      clearTimeout(this.#timer);
+      document.removeEventListener('visibilitychange', this.#seen);
+    };
+  }
+
+  /** Asks now. An older ask that answers later changes nothing. */
+  async refresh(): Promise<void> {
+    clearTimeout(this.#timer);
+    const round = ++this.#round;
+    try {
+      const value = await this.load();
+      if (round !== this.#round || this.#stopped) return;
+      this.value = value;
+      this.error = null;
+    } catch (error) {
+      if (round !== this.#round || this.#stopped) return;
+      this.error = error;
+      auth.notice(error);
+    }
+    const pause = this.everyMs();
+    if (pause !== null) this.#timer = setTimeout(this.#seen, pause);
+  }
+
+  #seen = (): void => {
+    if (document.visibilityState === 'visible' && this.everyMs() !== null) void this.refresh();
+  };
+}
