@@ -1,1 +1,327 @@
-//! monitor
+//! The organiser's control: issuing, watching, exporting, auditing.
+//!
+//! The ledger is the only truth here too: nothing in this process's memory may be needed after
+//! a restart, and every background task can be killed at any instant.
+//!
+//! # Layout
+//! - [`issuer`], [`scheduler`], [`reconciler`], [`auditor`]: what happens without being asked.
+//! - [`organiser`], [`passwords`], [`login_tries`]: who may ask.
+//! - [`requests`], [`view`]: what bodies and answers have in common.
+//! - every other file: one endpoint.
+
+mod audit;
+mod audit_shim;
+mod auditor;
+mod close;
+mod create;
+mod issuer;
+mod list;
+mod live;
+mod locks;
+mod login_tries;
+mod open_campaigns;
+mod organiser;
+mod passwords;
+mod patch;
+mod pause;
+mod qr;
+mod queue_counts;
+mod random;
+mod reconciler;
+mod redeem;
+mod requests;
+mod resume;
+mod scheduler;
+mod sessions;
+mod setup;
+mod show;
+mod stats;
+#[cfg(test)]
+mod testkit;
+#[cfg(test)]
+mod tests;
+mod top_up;
+mod users;
+mod users_file;
+mod view;
+mod winners;
+mod winners_csv;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use ledger::{Campaign, Ledger, LedgerError, Refund, WaveState};
+use queue::{Queue, QueueName};
+use rules::{CampaignId, Timestamp};
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::{
+    auditor::Auditor,
+    issuer::{IssueError, Issued, Issuer},
+    locks::CampaignLocks,
+    login_tries::LoginTries,
+    passwords::Passwords,
+    setup::Setup,
+    view::OrganiserCampaign,
+};
+pub use self::{
+    open_campaigns::OpenCampaigns,
+    random::{Random, SystemRandom},
+};
+use crate::{
+    account::codes::Codes,
+    directory::Announcer,
+    http::{ApiError, origin::OriginRules},
+};
+
+/// The largest body with lists of users, in bytes.
+const USERS_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long a change waits to be in force in this process before it is answered all the same.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the monitor is told by its configuration.
+pub struct Settings {
+    /// What links and QR codes show, without a slash at the end.
+    pub public_url: String,
+    /// Which pages are ours, for requests by cookie.
+    pub origin: OriginRules,
+    /// SHA-256 of the API key with the organiser's rights; `None`: there is none.
+    pub api_key_sha256: Option<[u8; 32]>,
+    /// How many grab nodes share the packets: it decides the size of bundles.
+    pub replicas: u32,
+    /// Whether logins from this machine are subject to back-off by address too.
+    pub limit_loopback: bool,
+    /// Hashes identification codes, for users' imports and for winners by code.
+    pub codes: Codes,
+    /// Whether participants are the registered ones only; else anyone's code stands for a user.
+    pub registered_only: bool,
+}
+
+/// What the monitor works with.
+pub struct Tools {
+    /// The truth.
+    pub ledger: Arc<dyn Ledger>,
+    /// What carries packets to the grab nodes.
+    pub queue: Arc<dyn Queue>,
+    /// Tells this process of changes.
+    pub announcer: Announcer,
+    /// Where seeds, ids and tokens come from.
+    pub random: Arc<dyn Random>,
+}
+
+/// The organiser's control of one process.
+pub struct Monitor {
+    ledger: Arc<dyn Ledger>,
+    queue: Arc<dyn Queue>,
+    announcer: Announcer,
+    random: Arc<dyn Random>,
+    settings: Settings,
+    issuer: Issuer,
+    auditor: Auditor,
+    locks: CampaignLocks,
+    open_campaigns: Arc<OpenCampaigns>,
+    passwords: Passwords,
+    tries: LoginTries,
+    setup: Setup,
+    live: live::Counted,
+}
+
+impl Monitor {
+    /// The monitor, before anything runs.
+    #[must_use]
+    pub fn new(tools: Tools, settings: Settings) -> Arc<Self> {
+        let issuer = Issuer::new(tools.ledger.clone(), tools.queue.clone(), settings.replicas);
+        Arc::new(Self {
+            issuer,
+            auditor: Auditor::new(tools.ledger.clone()),
+            ledger: tools.ledger,
+            queue: tools.queue,
+            announcer: tools.announcer,
+            random: tools.random,
+            settings,
+            locks: CampaignLocks::new(),
+            open_campaigns: Arc::default(),
+            passwords: Passwords::new(),
+            tries: LoginTries::new(),
+            setup: Setup::default(),
+            live: live::Counted::new(),
+        })
+    }
+
+    /// What the directory's reader has to tell of changes, from its first read on.
+    #[must_use]
+    pub fn follower(&self) -> Arc<OpenCampaigns> {
+        self.open_campaigns.clone()
+    }
+
+    /// A new one-time token for `POST /monitor/api/setup`, when there is no organiser yet. It is
+    /// to be printed, and is kept nowhere but as a hash in memory.
+    ///
+    /// # Errors
+    /// When the ledger does not answer.
+    pub async fn begin_setup(&self) -> Result<Option<String>, LedgerError> {
+        let (ledger, random) = (self.ledger.as_ref(), self.random.as_ref());
+        self.setup.begin(ledger, random).await
+    }
+
+    /// Sends what is unclaimed into a queue that came up empty, and completes waves that a crash
+    /// cut short. The process is ready only after this.
+    ///
+    /// # Errors
+    /// When the ledger or the queue does not answer; trying again is safe.
+    pub async fn refill(&self) -> Result<(), RefillError> {
+        reconciler::refill(self).await.map_err(RefillError)
+    }
+
+    /// Schedules, reconciles and audits until `stop`.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        tokio::join!(
+            scheduler::run(self.clone(), stop.clone()),
+            reconciler::run(self.clone(), stop.clone()),
+            auditor::run(self, stop),
+        );
+    }
+
+    /// Makes what was committed before this call known to this process, the local grab node
+    /// included.
+    async fn announce(&self) {
+        let announced = self.announcer.announce();
+        if tokio::time::timeout(ANNOUNCE_TIMEOUT, announced)
+            .await
+            .is_err()
+        {
+            tracing::warn!("a change is committed, but this process has not read it yet");
+        }
+    }
+
+    /// Issues a wave and makes it known. Whoever comes second finds it done.
+    async fn open_wave(&self, id: CampaignId, wave: u32) -> Result<Issued, IssueError> {
+        let Some(campaign) = self.ledger.campaign(id).await? else {
+            return Ok(Issued::NotNow);
+        };
+        let turn = self.locks.lock(campaign.no).await;
+        let issued = self.issuer.issue(id, wave).await;
+        drop(turn);
+        match &issued {
+            Ok(Issued::Opened) => {
+                tracing::info!(campaign.id = %id, wave, "opened a wave");
+                metrics::counter!("hongbao_waves_opened_total").increment(1);
+                self.announce().await;
+            }
+            Err(IssueError::Halted(_)) => self.announce().await,
+            Ok(Issued::NotNow) | Err(_) => {}
+        }
+        issued
+    }
+
+    /// Opens the first wave that is due and not open, so that a call that started it is answered
+    /// only then.
+    async fn open_first_due_wave(&self, id: CampaignId) -> Result<(), ApiError> {
+        let campaign = self.campaign(id).await?;
+        let now = self.ledger.now();
+        let due = campaign.starts_at <= now && campaign.paused_at.is_none();
+        let waiting = campaign.waves.iter().filter(|w| w.state != WaveState::Open);
+        let Some(wave) = waiting
+            .filter(|w| due && w.due_at <= now)
+            .min_by_key(|w| w.due_at)
+        else {
+            return Ok(());
+        };
+        match self.open_wave(id, wave.number).await {
+            Ok(_) => Ok(()),
+            Err(IssueError::Ledger(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(campaign.id = %id, wave = wave.number, %error, "a wave could not be opened at once");
+                Err(ApiError::unavailable(format!(
+                    "the campaign {id} is kept, but its packets could not be sent yet; the wave opens as soon as they can"
+                )))
+            }
+        }
+    }
+
+    /// Closes a campaign: what is left is refunded, once. `None`: there is none.
+    async fn close(self: &Arc<Self>, id: CampaignId) -> Result<Option<Refund>, LedgerError> {
+        let Some(refund) = self.ledger.close_campaign(id).await? else {
+            return Ok(None);
+        };
+        self.announce().await;
+        // The money is settled; clearing away and auditing need not keep the caller waiting.
+        tokio::spawn(clear_away(self.clone(), id));
+        Ok(Some(refund))
+    }
+
+    async fn campaign(&self, id: CampaignId) -> Result<Campaign, ApiError> {
+        let campaign = self.ledger.campaign(id).await?;
+        campaign.ok_or_else(ApiError::no_such_campaign)
+    }
+
+    /// The campaign as the organiser sees it now, or as of `at`.
+    async fn view(
+        &self,
+        id: CampaignId,
+        at: Option<Timestamp>,
+    ) -> Result<OrganiserCampaign, ApiError> {
+        let campaign = self.campaign(id).await?;
+        let totals = self.ledger.totals(campaign.no).await?;
+        let at = at.unwrap_or_else(|| self.ledger.now());
+        Ok(OrganiserCampaign::new(campaign, &totals, at))
+    }
+}
+
+/// Why the queue could not be refilled.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue could not be refilled: {0}")]
+pub struct RefillError(#[source] IssueError);
+
+/// Removes a closed campaign's bundles, once nobody sends any more, and audits it.
+async fn clear_away(monitor: Arc<Monitor>, id: CampaignId) {
+    match monitor.ledger.campaign(id).await {
+        Ok(Some(campaign)) => {
+            let _turn = monitor.locks.lock(campaign.no).await;
+            if let Err(error) = monitor.queue.drop_queue(&QueueName::of(id)).await {
+                tracing::warn!(campaign.id = %id, %error, "a closed campaign's bundles stay in the queue");
+            }
+        }
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!(campaign.id = %id, %error, "a closed campaign's bundles stay in the queue");
+        }
+    }
+    auditor::audit_and_judge(&monitor, id).await;
+}
+
+/// 409 `campaign_ended`.
+fn campaign_ended() -> ApiError {
+    let message = "the campaign has ended, and that is final";
+    ApiError::new(http::StatusCode::CONFLICT, "campaign_ended", message)
+}
+
+/// Every route under `/monitor/api`.
+pub fn router(monitor: Arc<Monitor>) -> OpenApiRouter {
+    let anybodys = OpenApiRouter::new()
+        .routes(routes!(setup::state, setup::make))
+        .routes(routes!(sessions::login));
+    let with_users = OpenApiRouter::new()
+        .routes(routes!(create::create, list::list))
+        .routes(routes!(show::show, patch::patch))
+        .routes(routes!(users::import, users::list))
+        .layer(DefaultBodyLimit::max(USERS_BODY_BYTES_MAX));
+    let organisers = OpenApiRouter::new()
+        .routes(routes!(sessions::who, sessions::logout))
+        .routes(routes!(pause::pause))
+        .routes(routes!(resume::resume))
+        .routes(routes!(close::close))
+        .routes(routes!(top_up::top_up))
+        .routes(routes!(live::live))
+        .routes(routes!(winners::winners))
+        .routes(routes!(redeem::redeem))
+        .routes(routes!(stats::stats))
+        .routes(routes!(audit::audit))
+        .routes(routes!(qr::qr))
+        .routes(routes!(queue_counts::queue))
+        .routes(routes!(users::delete))
+        .merge(with_users)
+        .route_layer(from_fn_with_state(monitor.clone(), organiser::guard));
+    anybodys.merge(organisers).with_state(monitor)
+}

@@ -1,0 +1,147 @@
+//! The reconciler: sends again what the queue has lost.
+//!
+//! It never decides whether a packet is free: a bundle sent once too often costs work, and the
+//! ledger's keys see to it that it costs nothing else.
+
+use std::{sync::Arc, time::Duration};
+
+use ledger::{BundleKey, Campaign, WaveState};
+use queue::QueueName;
+use rules::CampaignId;
+use tokio_util::sync::CancellationToken;
+
+use super::{Monitor, issuer::IssueError};
+
+/// How often the books are compared with what was sent.
+const ROUND_EVERY: Duration = Duration::from_secs(1);
+/// How long after its sending a bundle that nobody holds may be sent again; it doubles.
+const FIRST_DELAY_MS: i64 = 5_000;
+/// How many bundles one question to the ledger brings.
+const BUNDLES_PER_ASK: u32 = 1_024;
+/// The longest pause after rounds that failed.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Runs until `stop`.
+pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
+    let mut pause = ROUND_EVERY;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let rounds = async {
+            let mut failed = false;
+            for campaign in monitor.open_campaigns.all() {
+                if let Err(error) = reconcile(&monitor, &campaign).await {
+                    tracing::warn!(campaign.id = %campaign.id, %error, "could not send bundles again; trying again");
+                    failed = true;
+                }
+            }
+            failed
+        };
+        let failed = tokio::select! {
+            () = stop.cancelled() => return,
+            failed = rounds => failed,
+        };
+        monitor.issuer.tidy();
+        pause = if failed {
+            (pause * 2).min(PAUSE_MAX)
+        } else {
+            ROUND_EVERY
+        };
+    }
+}
+
+/// Sends again what is stranded of one campaign.
+async fn reconcile(monitor: &Monitor, campaign: &Campaign) -> Result<(), IssueError> {
+    let issued = campaign.packets_issued();
+    if issued == 0 || campaign.halted.is_some() {
+        return Ok(());
+    }
+    if monitor.ledger.totals(campaign.no).await?.claims >= issued {
+        return Ok(());
+    }
+    // While bundles wait in the queue, those that nobody holds are most likely among them: to
+    // send them again would only fill the queue. Whoever wants packets will empty it first.
+    let name = QueueName::of(campaign.id);
+    if monitor.queue.counts(&name).await?.visible > 0 {
+        return Ok(());
+    }
+    let turn = monitor.locks.lock(campaign.no).await;
+    let sent = send_stranded(monitor, campaign.id).await?;
+    drop(turn);
+    if sent > 0 {
+        tracing::info!(campaign.id = %campaign.id, bundles = sent, "sent bundles again that nobody held");
+        metrics::counter!("hongbao_bundles_resent_total").increment(sent);
+    }
+    Ok(())
+}
+
+/// Page by page: what was sent again is stranded no longer, so the next question brings others.
+async fn send_stranded(monitor: &Monitor, id: CampaignId) -> Result<u64, IssueError> {
+    let mut sent = 0;
+    loop {
+        let Some(campaign) = monitor.ledger.campaign(id).await? else {
+            return Ok(sent);
+        };
+        if campaign.closed_at.is_some() {
+            return Ok(sent);
+        }
+        let ledger = &monitor.ledger;
+        let stranded = ledger.stranded(campaign.no, FIRST_DELAY_MS, false, BUNDLES_PER_ASK);
+        let stranded = stranded.await?;
+        send(monitor, &campaign, &stranded).await?;
+        sent += stranded.len() as u64;
+        if stranded.len() < BUNDLES_PER_ASK as usize {
+            return Ok(sent);
+        }
+    }
+}
+
+async fn send(
+    monitor: &Monitor,
+    campaign: &Campaign,
+    bundles: &[BundleKey],
+) -> Result<(), IssueError> {
+    if bundles.is_empty() {
+        return Ok(());
+    }
+    monitor.issuer.send_again(campaign, bundles).await?;
+    monitor.ledger.mark_sent(bundles).await?;
+    Ok(())
+}
+
+/// Fills a queue that came up empty: waves that a crash cut short are completed, and of those
+/// that are open every bundle with unclaimed packets is sent.
+pub(crate) async fn refill(monitor: &Monitor) -> Result<(), IssueError> {
+    let campaigns = monitor.ledger.campaigns_since(0).await?;
+    let open = campaigns
+        .into_iter()
+        .filter(|campaign| campaign.closed_at.is_none() && campaign.halted.is_none());
+    let mut bundles = 0;
+    for campaign in open {
+        bundles += match refill_campaign(monitor, &campaign).await {
+            // The others are not to suffer for it; it is halted, and the log says so.
+            Err(IssueError::Halted(_)) => 0,
+            sent => sent?,
+        };
+    }
+    tracing::info!(bundles, "the queue holds every unclaimed packet");
+    Ok(())
+}
+
+async fn refill_campaign(monitor: &Monitor, campaign: &Campaign) -> Result<u64, IssueError> {
+    // All at once: without regard to when a bundle was sent, a second question would bring the
+    // same again. A campaign has at most as many bundles as packets, and their keys are small.
+    let all = rules::limits::PACKETS_MAX;
+    let stranded = monitor
+        .ledger
+        .stranded(campaign.no, FIRST_DELAY_MS, true, all);
+    let stranded = stranded.await?;
+    send(monitor, campaign, &stranded).await?;
+    let issuing = campaign.waves.iter();
+    for wave in issuing.filter(|wave| wave.state == WaveState::Issuing) {
+        monitor.issuer.issue(campaign.id, wave.number).await?;
+    }
+    Ok(stranded.len() as u64)
+}

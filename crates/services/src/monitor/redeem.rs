@@ -1,0 +1,39 @@
+//! `POST /monitor/api/campaigns/{id}/winners/{packet}/redeem`: a packet won is redeemed, once; a
+//! repeat gets the first time again.
+
+use std::sync::Arc;
+
+use axum::extract::{RawPathParams, State};
+use http::StatusCode;
+use rules::PacketId;
+
+use super::{Monitor, winners::WinnerView};
+use crate::http::{ApiError, CampaignPath, openapi::ErrorBody};
+
+/// Redeems a packet won.
+#[utoipa::path(post, path = "/monitor/api/campaigns/{id}/winners/{packet}/redeem", tag = "monitor",
+    params(("id" = String, Path, format = "uuid"), ("packet" = String, Path, example = "2-17")),
+    responses(
+        (status = 200, body = WinnerView),
+        (status = 401, body = ErrorBody, description = "`unauthenticated`"),
+        (status = 404, body = ErrorBody, description = "`no_such_campaign`, `no_such_win`")),
+    security(("organiser_key" = []), ("organiser_cookie" = [])))]
+pub(crate) async fn redeem(
+    State(monitor): State<Arc<Monitor>>,
+    CampaignPath(id): CampaignPath,
+    params: RawPathParams,
+) -> Result<axum::Json<WinnerView>, ApiError> {
+    let no_such_win = || {
+        let message = "nobody has won this packet";
+        ApiError::new(StatusCode::NOT_FOUND, "no_such_win", message)
+    };
+    let campaign = monitor.campaign(id).await?;
+    let packet = params.iter().find(|(name, _)| *name == "packet");
+    let packet: PacketId = packet
+        .and_then(|(_, text)| text.parse().ok())
+        .ok_or_else(no_such_win)?;
+    let winner = monitor.ledger.redeem(campaign.no, packet).await?;
+    let winner = winner.ok_or_else(no_such_win)?;
+    tracing::info!(campaign.id = %id, %packet, "a packet is redeemed");
+    Ok(axum::Json(WinnerView::new(&campaign, winner)))
+}

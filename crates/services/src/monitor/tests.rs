@@ -1,0 +1,3 @@
+//! Tests of the endpoints against a real ledger and the embedded queue.
+
+mod life;
