@@ -36,7 +36,7 @@ class Auth {
 
   async setUp(token: string, username: string, password: string): Promise<void> {
     await setUp(token, username, password);
-    this.view = { kind: 'signed_in', username };
+    await this.logIn(username, password);
   }
 
   async logOut(): Promise<void> {

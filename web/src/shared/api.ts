@@ -142,6 +142,21 @@ export interface Tranche {
   split: Split;
 }
 
+/** A campaign as the list shows it. */
+export interface ListedCampaign {
+  id: string;
+  title: string;
+  state: State;
+  created_at: string;
+  starts_at: string;
+  ends_at: string;
+  packets_total: number;
+  currency: string;
+  currency_exponent: number;
+  budget: number;
+  halted: string | null;
+}
+
 export interface Campaign extends PublicCampaign {
   created_at: string;
   interval_seconds: number;
@@ -149,7 +164,8 @@ export interface Campaign extends PublicCampaign {
   tranches: Tranche[];
   rules: Rules;
   budget: number;
-  refunded: number | null;
+  /** What the close gave back; null until it has ended. */
+  refunded: { packets: number; amount: number; at: string } | null;
   halted: string | null;
   paused_at: string | null;
   closed_at: string | null;
@@ -170,6 +186,8 @@ export interface Live {
   claimed: number;
   remaining: number;
   refunded: number;
+  claimed_amount: number;
+  refunded_amount: number;
   by_outcome: Outcomes;
   grabs_per_second: number;
 }
@@ -179,7 +197,7 @@ export interface Winner {
   wave: number;
   user: string;
   amount: number;
-  label?: string | null;
+  label: string | null;
   claimed_at: string;
   redeemed_at: string | null;
 }
@@ -213,15 +231,17 @@ export interface Audit {
   checked_at: string;
 }
 
+/** Bundles that wait in the queue, and bundles that a grab node has received. */
 export interface Queue {
-  backend?: string;
-  [count: string]: unknown;
+  backend: string;
+  visible: number;
+  invisible: number;
 }
 
 export interface User {
   user: string;
-  name?: string | null;
-  imported_at?: string | null;
+  name: string | null;
+  created_at: string;
 }
 
 const API = '/monitor/api';
@@ -248,9 +268,10 @@ export const logIn = (username: string, password: string) =>
 
 export const logOut = () => request<void>(`${API}/sessions`, { method: 'DELETE' });
 
-export const campaigns = (cursor: string | null) =>
-  request<{ campaigns: Campaign[]; next_cursor?: string | null }>(
-    `${CAMPAIGNS}${query({ cursor })}`,
+/** The newest first; `before` is the `next_before` of the page before. */
+export const campaigns = (before: number | null) =>
+  request<{ campaigns: ListedCampaign[]; next_before: number | null }>(
+    `${CAMPAIGNS}${query({ before })}`,
   );
 
 export const campaign = (id: string) => request<Campaign>(campaignPath(id));
@@ -290,10 +311,7 @@ export const winners = (
 export const winnersCsvUrl = (id: string) => campaignPath(id, '/winners?format=csv');
 
 export const redeem = (id: string, packet: string) =>
-  request<{ redeemed_at?: string } | undefined>(
-    campaignPath(id, `/winners/${part(packet)}/redeem`),
-    { method: 'POST' },
-  );
+  request<Winner>(campaignPath(id, `/winners/${part(packet)}/redeem`), { method: 'POST' });
 
 export const stats = (id: string, range: { from?: string; to?: string; step?: number }) =>
   request<Stats>(campaignPath(id, `/stats${query(range)}`), { timeoutMs: 20_000 });
@@ -305,11 +323,13 @@ export const qrUrl = (id: string) => campaignPath(id, '/qr.svg');
 
 export const queue = () => request<Queue>(`${API}/queue`);
 
-export const users = (cursor: string | null, q: string) =>
-  request<{ users: User[]; next_cursor?: string | null }>(`${API}/users${query({ cursor, q })}`);
+export const users = (cursor: string | null) =>
+  request<{ users: User[]; total: number; next_cursor: string | null }>(
+    `${API}/users${query({ cursor })}`,
+  );
 
 export const importUsers = (content: string, type: 'text/csv' | 'application/x-ndjson') =>
-  request<{ imported?: number } | undefined>(`${API}/users`, {
+  request<{ added: number; changed: number }>(`${API}/users`, {
     method: 'PUT',
     text: { content, type },
     timeoutMs: 120_000,

@@ -20,7 +20,7 @@ export class Rain {
   campaign = $state<PublicCampaign | null>(null);
   /** Nothing to show: the campaign is unknown, or could not be loaded yet. */
   problem = $state<'unknown' | 'unreachable' | null>(null);
-  /** All packets that were issued so far are claimed. */
+  /** Every packet is claimed, and no wave will come unless the organiser tops up. */
   soldOut = $state(false);
   /** The server's time in milliseconds since the epoch, as of the last tick. */
   now = $state(Date.now());
