@@ -34,6 +34,7 @@ impl Code {
 }
 
 /// Makes what is kept and shown of codes.
+#[derive(Clone)]
 pub struct Codes {
     key: hmac::Key,
 }

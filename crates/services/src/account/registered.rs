@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// How often the ledger is asked whether their number has changed.
-const POLL_EVERY: Duration = Duration::from_secs(2);
+const POLL_EVERY: Duration = Duration::from_secs(1);
 /// How often all are read again regardless, because one added and one removed keep the number.
 const READ_ALL_EVERY: Duration = Duration::from_secs(300);
 
@@ -43,6 +43,30 @@ impl Registered {
     /// When the ledger does not answer; what was read before stays in force.
     pub async fn read(&self, ledger: &dyn Ledger) -> Result<(), LedgerError> {
         let _one_at_a_time = self.reading.lock().await;
+        self.read_locked(ledger).await
+    }
+
+    /// Reads all ids unless `user`, who is known to be imported, is among those read before.
+    ///
+    /// # Errors
+    /// When the ledger does not answer.
+    pub(super) async fn ensure(
+        &self,
+        user: &UserId,
+        ledger: &dyn Ledger,
+    ) -> Result<(), LedgerError> {
+        if self.contains(user) {
+            return Ok(());
+        }
+        // Of many that wait here the first reads for all.
+        let _one_at_a_time = self.reading.lock().await;
+        if self.contains(user) {
+            return Ok(());
+        }
+        self.read_locked(ledger).await
+    }
+
+    async fn read_locked(&self, ledger: &dyn Ledger) -> Result<(), LedgerError> {
         let ids = ledger.all_user_ids().await?;
         let ids: HashSet<_> = ids.into_iter().collect();
         self.count.store(ids.len() as u64, Ordering::Relaxed);

@@ -1,0 +1,55 @@
+//! The key that services show each other on the inner listener.
+
+use std::sync::Arc;
+
+use aws_lc_rs::{constant_time, digest};
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::HeaderMap;
+
+use super::identity::bearer;
+use crate::http::ApiError;
+
+/// The services' common key. Only its digest is kept, which also makes the time of a comparison
+/// say nothing about the key or its length.
+#[derive(Clone)]
+pub struct ServiceKey {
+    sha256: [u8; 32],
+}
+
+impl ServiceKey {
+    /// The key as configured.
+    #[must_use]
+    pub fn new(key: &str) -> Self {
+        Self {
+            sha256: sha256(key),
+        }
+    }
+
+    fn opens(&self, headers: &HeaderMap) -> bool {
+        bearer(headers).is_some_and(|key| {
+            constant_time::verify_slices_are_equal(&sha256(key), &self.sha256).is_ok()
+        })
+    }
+}
+
+fn sha256(text: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    bytes
+}
+
+/// Middleware: lets a request through that shows the key, before its body is read.
+pub(super) async fn guard(
+    State(key): State<Arc<ServiceKey>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if key.opens(request.headers()) {
+        return next.run(request).await;
+    }
+    ApiError::unauthenticated("send `Authorization: Bearer` with the service key").into_response()
+}
