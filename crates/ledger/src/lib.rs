@@ -7,12 +7,21 @@
 //! # Layout
 //! - [`model`]: what is kept, as plain data.
 //! - [`api`]: the [`Ledger`] trait that every database implements, and its errors.
+//! - [`time`]: ledger time, which never goes back.
+//! - `codec`, `conflict`: how values are written, and what a conflict means, the same for
+//!   every database.
 //! - [`audit`]: the proof that the books balance, pure over one snapshot.
 //! - [`sqlite`]: the embedded default.
 //! - [`conformance`]: the suite that every implementation must pass.
 
 pub mod api;
+mod codec;
+mod conflict;
 pub mod model;
+pub mod sqlite;
+pub mod time;
 
 pub use api::{ClaimError, Ledger, LedgerError};
 pub use model::*;
+pub use sqlite::{OpenError, SqliteLedger};
+pub use time::SystemClock;

@@ -1,0 +1,97 @@
+//! How fast claims become durable: `claim_rate DIR ROWS BATCH` claims through the ledger, one
+//! batch after the other, and prints claims per second. Its yardstick is `bare_insert`.
+
+use std::{path::Path, sync::Arc, time::Instant};
+
+use ledger::{ClaimAsk, ClaimResult, Ledger as _, NewCampaign, SqliteLedger, SystemClock};
+use rules::{
+    CampaignId, ClaimId, Fen, PacketId, Rules, Seed, Split, Timestamp, Tranche, UserId, WinLimit,
+};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [directory, rows, batch] = &arguments[..] else {
+        anyhow::bail!("usage: claim_rate DIR ROWS BATCH");
+    };
+    let (rows, batch): (u32, u32) = (rows.parse()?, batch.parse()?);
+    let ledger = SqliteLedger::open(Path::new(directory), Arc::new(SystemClock)).await?;
+    let id = CampaignId(uuid::Uuid::from_u128(u128::from(rand(&ledger))));
+    ledger
+        .create_campaign(campaign(id, rows, ledger.now()), None)
+        .await?;
+    let campaign = ledger.campaign(id).await?.expect("just created");
+    let start = Instant::now();
+    for first in (0..rows).step_by(batch as usize) {
+        let now = ledger.now();
+        let ask = |n: u32| ClaimAsk {
+            id: ClaimId(uuid::Uuid::from_u128(u128::from(n))),
+            campaign: campaign.no,
+            starts_at: campaign.starts_at,
+            win_limit: campaign.win_limit,
+            user: user(n),
+            packet: PacketId {
+                wave: 1,
+                index: n + 1,
+            },
+            amount: Fen::new(100).expect("small"),
+            tier: None,
+            grab_id: None,
+            asked_at: now,
+        };
+        let asks: Vec<_> = (first..rows.min(first + batch)).map(ask).collect();
+        let results = ledger.claim(0, &asks).await?;
+        let all_won = results.iter().all(|r| matches!(r, ClaimResult::Won(_)));
+        anyhow::ensure!(all_won, "a claim was not won");
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{:.0} claims/s", f64::from(rows) / seconds);
+    let start = Instant::now();
+    let wins = ledger.all_wins(campaign.no).await?.len();
+    println!("{wins} wins read in {:.3} s", start.elapsed().as_secs_f64());
+    let start = Instant::now();
+    let claims = ledger
+        .audit_snapshot(id)
+        .await?
+        .map_or(0, |s| s.claims.len());
+    println!(
+        "{claims} claims to audit read in {:.3} s",
+        start.elapsed().as_secs_f64()
+    );
+    ledger.close().await;
+    Ok(())
+}
+
+/// Differs from run to run, so that a directory can be used again.
+fn rand(ledger: &SqliteLedger) -> u64 {
+    ledger.now().micros().unsigned_abs()
+}
+
+fn campaign(id: CampaignId, packets: u32, now: Timestamp) -> NewCampaign {
+    NewCampaign {
+        id,
+        title: "claim rate".into(),
+        currency: "CNY".into(),
+        starts_at: now,
+        ends_at: now.plus_seconds(3_600),
+        interval_seconds: 0,
+        win_limit: WinLimit::ONE,
+        rules: Rules::default(),
+        seed: Seed([1; 32]),
+        commitment: [0; 32],
+        tranche: Tranche {
+            number: 0,
+            packets,
+            split: Split::Equal {
+                amount: Fen::new(100).expect("small"),
+            },
+        },
+        waves: Vec::new(),
+    }
+}
+
+/// Users in no order, as a hash of a code is.
+fn user(n: u32) -> UserId {
+    let hash = u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    UserId::trusted(&format!("u{hash:016x}"))
+}

@@ -1,0 +1,87 @@
+//! Books of one instant: totals for the live page, and everything for the audit.
+
+use rules::CampaignId;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::{bundles, campaigns, change, fault::Fail, open::Inner, wins};
+use crate::{AuditClaim, AuditSnapshot, CampaignNo, Totals, codec};
+
+/// See [`crate::Ledger::totals`].
+pub(super) async fn totals(inner: &Inner, campaign: CampaignNo) -> Result<Totals, Fail> {
+    let mut snapshot = inner.snapshot().await?;
+    let (claims, claimed) = change::fence_sums(&mut snapshot, campaign).await?;
+    let refund = change::refunds(&mut snapshot, campaign).await?;
+    let refund = refund.first();
+    Ok(Totals {
+        claims,
+        claimed,
+        refunded_packets: refund.map_or(0, |r| r.packets),
+        refunded: refund.map_or(rules::Fen::ZERO, |r| r.amount),
+        leased_packets: bundles::leased(&mut snapshot, campaign, inner.now()).await?,
+    })
+}
+
+/// See [`crate::Ledger::audit_snapshot`].
+pub(super) async fn audit(inner: &Inner, id: CampaignId) -> Result<Option<AuditSnapshot>, Fail> {
+    let mut snapshot = inner.snapshot().await?;
+    let Some(campaign) = campaigns::read_by_id(&mut snapshot, id).await? else {
+        return Ok(None);
+    };
+    let no = campaign.no;
+    let claims = claims(&mut snapshot, no).await?;
+    let (fence_claims, fence_sum) = change::fence_sums(&mut snapshot, no).await?;
+    Ok(Some(AuditSnapshot {
+        double_claims: double_claims(&claims),
+        over_limit: over_limit(&mut snapshot, no, campaign.win_limit.count).await?,
+        refunds: change::refunds(&mut snapshot, no).await?,
+        taken_at: inner.now(),
+        campaign,
+        claims,
+        fence_claims,
+        fence_sum,
+    }))
+}
+
+async fn claims(
+    conn: &mut SqliteConnection,
+    campaign: CampaignNo,
+) -> Result<Vec<AuditClaim>, Fail> {
+    let rows = sqlx::query(
+        "SELECT wave, idx, amount FROM claims WHERE campaign_no = ? ORDER BY wave, idx",
+    )
+    .bind(campaign.0)
+    .fetch_all(conn)
+    .await?;
+    let claim = |row: &sqlx::sqlite::SqliteRow| {
+        Ok(AuditClaim {
+            packet: wins::packet(row.try_get(0)?, row.try_get(1)?)?,
+            amount: codec::amount(row.try_get(2)?)?,
+        })
+    };
+    rows.iter().map(claim).collect()
+}
+
+/// Packets with more than one claim, out of claims by packet. The primary key forbids them;
+/// counted all the same, because an audit that trusts the keys proves nothing of them.
+fn double_claims(claims: &[AuditClaim]) -> u64 {
+    let doubles = claims
+        .chunk_by(|a, b| a.packet == b.packet)
+        .filter(|claims| claims.len() > 1);
+    doubles.count() as u64
+}
+
+async fn over_limit(
+    conn: &mut SqliteConnection,
+    campaign: CampaignNo,
+    limit: u32,
+) -> Result<u64, Fail> {
+    let over: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT 1 FROM claims WHERE campaign_no = ? \
+         GROUP BY user, period HAVING count(*) > ?)",
+    )
+    .bind(campaign.0)
+    .bind(i64::from(limit))
+    .fetch_one(conn)
+    .await?;
+    Ok(codec::count(over)?)
+}
