@@ -137,33 +137,22 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The first text after each `StatusCode::X,`: how every error of the API is made.
+/// The codes that errors are made with: `ApiError::new(status, "code", …)` (or `Self::new` where
+/// the type is at home), and `let code = if …` where two share one place.
 fn codes_of(source: &str) -> BTreeSet<String> {
     // Tests at the end of a file may make up codes.
     let source = source.split("#[cfg(test)]").next().unwrap_or_default();
-    let after_status = source.split("StatusCode::").skip(1).filter_map(|rest| {
-        let (_status, rest) = rest.split_once(',')?;
+    let made = source.split("ApiError::new(").skip(1);
+    let made_at_home = source.split("Self::new(").skip(1);
+    let literal = made.chain(made_at_home).filter_map(|arguments| {
+        let (status, rest) = arguments.split_once(',')?;
         let code = rest.trim_start().strip_prefix('"')?.split('"').next()?;
-        Some(code.to_owned())
+        status.contains("StatusCode::").then(|| code.to_owned())
     });
-    let is_code = |code: &String| {
-        !code.is_empty()
-            && code
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-    };
-    let mut codes: BTreeSet<_> = after_status.filter(is_code).collect();
-    for (marker, after) in [("let code = ", 160), ("const CODE: &str = ", 60)] {
-        for rest in source.split(marker).skip(1) {
-            let near: String = rest.chars().take(after).take_while(|&c| c != ';').collect();
-            codes.extend(
-                near.split('"')
-                    .skip(1)
-                    .step_by(2)
-                    .map(str::to_owned)
-                    .filter(is_code),
-            );
-        }
+    let mut codes: BTreeSet<_> = literal.collect();
+    for choice in source.split("let code = if ").skip(1) {
+        let choice = choice.split(';').next().unwrap_or_default();
+        codes.extend(choice.split('"').skip(1).step_by(2).map(str::to_owned));
     }
     codes
 }

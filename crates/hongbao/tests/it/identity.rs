@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     client::{Client, Reply, send, serve},
     sample::{plain, text, token, token_with, unix_seconds},
-    server::{Server, TOKEN_SECRET},
+    server::{Plan, Server, TOKEN_SECRET},
 };
 
 fn grab_path(campaign: &str) -> String {
@@ -238,7 +238,10 @@ async fn the_first_organiser_needs_the_setup_link() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_passwords_are_slowed_down() {
-    let (_folder, _server, client) = serve();
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::new(folder.path()).with("HONGBAO_LIMIT_LOOPBACK", "true");
+    let server = plan.start();
+    let client = Client::new(&server);
     let body = json!({"username": "boss", "password": "wrong"});
     let mut refused = false;
     for _ in 0..30 {
