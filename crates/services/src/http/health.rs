@@ -18,7 +18,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::ApiError;
+use super::{ApiError, openapi::ErrorBody};
 
 /// How often a part is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -128,12 +128,19 @@ pub fn router(readiness: Arc<Readiness>) -> Router {
         .with_state(readiness)
 }
 
-async fn alive() -> Json<Value> {
+/// Whether the process lives.
+#[utoipa::path(get, path = "/healthz", tag = "health",
+    responses((status = 200, description = "It does")))]
+pub(super) async fn alive() -> Json<Value> {
     Json(json!({ "status": "alive" }))
 }
 
-/// 200 `{"status":"ready"}`, or 503 `not_ready`.
-pub(crate) async fn ready(
+/// Whether the process can serve; `/redpacket/test` and `/test` answer the same.
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    responses(
+        (status = 200, description = "It can"),
+        (status = 503, description = "`not_ready`: a backend does not answer, or the process drains", body = ErrorBody)))]
+pub(super) async fn ready(
     State(readiness): State<Arc<Readiness>>,
 ) -> Result<Json<Value>, ApiError> {
     readiness.check()?;

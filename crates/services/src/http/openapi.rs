@@ -7,12 +7,14 @@ use axum::{Router, response::IntoResponse, routing::get};
 use bytes::Bytes;
 use http::header;
 use utoipa::{
-    Modify as _, OpenApi as _, ToSchema,
+    OpenApi as _, ToSchema,
     openapi::{
         Components, OpenApi,
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
+
+use super::health;
 
 /// The body of every answer that is an error, for the documents of endpoints.
 #[derive(ToSchema)]
@@ -55,6 +57,7 @@ pub struct ErrorDetail {
         (name = "monitor", description = "The organiser's control."),
         (name = "health", description = "Whether a service lives and can serve.")
     ),
+    paths(health::alive, health::ready),
     components(schemas(ErrorBody, ErrorDetail)),
     modifiers(&Securities)
 )]
@@ -95,9 +98,7 @@ impl utoipa::Modify for Securities {
 #[must_use]
 pub fn document(services: impl IntoIterator<Item = OpenApi>) -> OpenApi {
     let mut whole = Base::openapi();
-    for mut service in services {
-        // Each part was given a title of its own by its derive; the whole has one already.
-        Securities.modify(&mut service);
+    for service in services {
         whole.merge(service);
     }
     whole
