@@ -1,1 +1,72 @@
-fn main() {}
+//! The `hongbao` binary: subcommands, configuration, wiring, telemetry, shutdown.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use hongbao::{check, client, config::Settings, offline, serve, telemetry};
+
+/// Red-packet rain: a fixed number of packets, handed out in waves, to far more people than
+/// there are packets.
+///
+/// The first minute: `hongbao serve`, open the link it prints, make a campaign, open /webpage
+/// on a phone and grab.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run all four services in one process, on the embedded default.
+    Serve(Box<Settings>),
+    /// Run the account service alone.
+    Account(Box<Settings>),
+    /// Run the request processing service alone.
+    Redpacket(Box<Settings>),
+    /// Run the management and monitoring service alone.
+    Monitor(Box<Settings>),
+    /// Run the participants' pages alone.
+    Webpage(Box<Settings>),
+    /// Create, watch and steer campaigns on a server.
+    #[command(subcommand)]
+    Campaign(client::campaign::Command),
+    /// Simulate users against a server, then audit its books.
+    Crowd(client::crowd::CrowdArgs),
+    /// Audit a campaign in a data directory that no server has open.
+    Audit(offline::audit::AuditArgs),
+    /// Recompute every amount of an ended campaign from its published seed.
+    Verify(offline::verify::VerifyArgs),
+    /// Test configuration and backends; exits 78 when something is wrong.
+    Check(Box<Settings>),
+    /// Print a shell's completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(settings) => serve::run(serve::Role::All, *settings),
+        Command::Account(settings) => serve::run(serve::Role::Account, *settings),
+        Command::Redpacket(settings) => serve::run(serve::Role::Redpacket, *settings),
+        Command::Monitor(settings) => serve::run(serve::Role::Monitor, *settings),
+        Command::Webpage(settings) => serve::run(serve::Role::Webpage, *settings),
+        Command::Check(settings) => check::run(*settings),
+        Command::Campaign(command) => telemetry::block_on(client::campaign::run(command)),
+        Command::Crowd(args) => telemetry::block_on(client::crowd::run(args)),
+        Command::Audit(args) => telemetry::block_on(offline::audit::run(args)),
+        Command::Verify(args) => telemetry::block_on(offline::verify::run(args)),
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "hongbao", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("hongbao: {error:#}");
+        ExitCode::FAILURE
+    })
+}

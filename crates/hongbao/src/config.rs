@@ -1,0 +1,355 @@
+//! What the services can be told, and where from: flags over environment over file.
+//!
+//! Each option is documented here once, for `--help`, with the name of its variable and its
+//! default. In the file an option has its flag's name with underscores.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+/// Everything a service can be told. `None`: not told.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// A TOML file with any of these options, named as the flags with underscores.
+    #[arg(long, env = "HONGBAO_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Where participants and organisers connect [default: 127.0.0.1:8080].
+    #[arg(long, env = "HONGBAO_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+
+    /// Where /metrics is served [default: 127.0.0.1:9090].
+    #[arg(long, env = "HONGBAO_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
+    pub admin_listen: Option<SocketAddr>,
+
+    /// Where other services connect (/account/verify), with the service key [default: nowhere].
+    #[arg(long, env = "HONGBAO_INNER_LISTEN", value_name = "ADDRESS:PORT")]
+    pub inner_listen: Option<SocketAddr>,
+
+    /// Listen on the local network, and say with which address a phone reaches it.
+    #[arg(long, env = "HONGBAO_LAN", num_args = 0..=1, default_missing_value = "true")]
+    pub lan: Option<bool>,
+
+    /// What links and QR codes show [default: http:// and where it listens].
+    #[arg(long, env = "HONGBAO_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
+    /// Where the embedded database, generated secrets and the access log live [default: ./data].
+    #[arg(long, env = "HONGBAO_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// The ledger's database [default: SQLite in the data directory].
+    #[arg(
+        long,
+        env = "HONGBAO_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub database_url: Option<String>,
+
+    /// The queue [default: memory:].
+    #[arg(
+        long,
+        env = "HONGBAO_QUEUE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub queue_url: Option<String>,
+
+    /// Whose codes are taken: everybody's, or those of imported users only [default: anyone].
+    #[arg(long, env = "HONGBAO_IDENTITY", value_name = "WHO")]
+    pub identity: Option<Identity>,
+
+    /// Signs participants' tokens; at least 32 bytes [default: generated, in the data directory].
+    #[arg(
+        long,
+        env = "HONGBAO_TOKEN_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
+    pub token_secret: Option<String>,
+
+    /// A file that holds the token secret.
+    #[arg(long, env = "HONGBAO_TOKEN_SECRET_FILE", value_name = "FILE")]
+    pub token_secret_file: Option<PathBuf>,
+
+    /// A JSON Web Key Set whose EdDSA or RS256 tokens are taken too.
+    #[arg(long, env = "HONGBAO_TOKEN_KEYS_FILE", value_name = "FILE")]
+    pub token_keys_file: Option<PathBuf>,
+
+    /// What services show each other; at least 32 bytes [default: generated].
+    #[arg(
+        long,
+        env = "HONGBAO_SERVICE_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
+    pub service_key: Option<String>,
+
+    /// A file that holds the service key.
+    #[arg(long, env = "HONGBAO_SERVICE_KEY_FILE", value_name = "FILE")]
+    pub service_key_file: Option<PathBuf>,
+
+    /// An API key with the organiser's rights; at least 32 bytes [default: generated].
+    #[arg(
+        long,
+        env = "HONGBAO_ORGANISER_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
+    pub organiser_key: Option<String>,
+
+    /// A file that holds the organiser key.
+    #[arg(long, env = "HONGBAO_ORGANISER_KEY_FILE", value_name = "FILE")]
+    pub organiser_key_file: Option<PathBuf>,
+
+    /// Proxies whose X-Forwarded-For is believed, as addresses or networks [default: none].
+    #[arg(
+        long,
+        env = "HONGBAO_TRUSTED_PROXIES",
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Option<Vec<String>>,
+
+    /// Apply rate limits and login back-off to loopback addresses too [default: false].
+    #[arg(long, env = "HONGBAO_LIMIT_LOOPBACK", num_args = 0..=1, default_missing_value = "true")]
+    pub limit_loopback: Option<bool>,
+
+    /// Logins a minute and address; 0 is no limit [default: 120].
+    #[arg(long, env = "HONGBAO_LOGINS_PER_MINUTE", value_name = "N")]
+    pub logins_per_minute: Option<u32>,
+
+    /// The access log [default: redpacket_access.log in the data directory].
+    #[arg(long, env = "HONGBAO_ACCESS_LOG", value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
+
+    /// Misses logged singly each second; those above are logged as exact sums [default: 200].
+    #[arg(long, env = "HONGBAO_LOGGED_MISSES_PER_SECOND", value_name = "N")]
+    pub logged_misses_per_second: Option<u32>,
+
+    /// Threads that serve connections [default: one for each core].
+    #[arg(long, env = "HONGBAO_THREADS", value_name = "N")]
+    pub threads: Option<usize>,
+
+    /// The most connections at once [default: 16000].
+    #[arg(long, env = "HONGBAO_CONNECTIONS_MAX", value_name = "N")]
+    pub connections_max: Option<usize>,
+
+    /// Seconds for requests under way to end after SIGTERM [default: 10].
+    #[arg(long, env = "HONGBAO_DRAIN_SECONDS", value_name = "N")]
+    pub drain_seconds: Option<u64>,
+
+    /// What is logged on standard error, such as `debug` or `services=debug,info` [default: info].
+    #[arg(long, env = "HONGBAO_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+
+    /// How it is logged [default: text].
+    #[arg(long, env = "HONGBAO_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Whose identification codes are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// Everybody's; a user id follows from the code.
+    Anyone,
+    /// Those of imported users.
+    Registered,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+macro_rules! fill_from {
+    ($settings:ident, $file:ident: $($field:ident)*) => {
+        $(if $settings.$field.is_none() { $settings.$field = $file.$field; })*
+    };
+}
+
+impl Settings {
+    /// These settings, with what the file says where neither flag nor environment did.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds an unknown option or a wrong value.
+    pub fn with_file(mut self) -> anyhow::Result<Self> {
+        let Some(path) = self.config.clone() else {
+            return Ok(self);
+        };
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+        let file: Self = toml::from_str(&text)
+            .with_context(|| format!("in the configuration file {}", path.display()))?;
+        fill_from!(self, file:
+            listen admin_listen inner_listen lan public_url data_dir database_url queue_url
+            identity token_secret token_secret_file token_keys_file service_key service_key_file
+            organiser_key organiser_key_file trusted_proxies limit_loopback logins_per_minute
+            access_log logged_misses_per_second threads connections_max drain_seconds log
+            log_format);
+        Ok(self)
+    }
+
+    /// Where participants and organisers connect.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        let mut listen = self.listen.unwrap_or(([127, 0, 0, 1], 8080).into());
+        if self.lan == Some(true) && listen.ip().is_loopback() {
+            listen.set_ip(Ipv4Addr::UNSPECIFIED.into());
+        }
+        listen
+    }
+
+    /// Where metrics are served.
+    #[must_use]
+    pub fn admin_listen(&self) -> SocketAddr {
+        self.admin_listen.unwrap_or(([127, 0, 0, 1], 9090).into())
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.as_deref().unwrap_or(Path::new("data"))
+    }
+
+    /// The access log.
+    #[must_use]
+    pub fn access_log(&self) -> PathBuf {
+        let default = || self.data_dir().join("redpacket_access.log");
+        self.access_log.clone().unwrap_or_else(default)
+    }
+
+    /// What links show, when the service listens at `bound`.
+    ///
+    /// # Errors
+    /// When the configured URL is none.
+    pub fn public_url(&self, bound: SocketAddr) -> anyhow::Result<String> {
+        let Some(url) = &self.public_url else {
+            let shown = if bound.ip().is_unspecified() {
+                SocketAddr::new(
+                    lan_address().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+                    bound.port(),
+                )
+            } else {
+                bound
+            };
+            return Ok(format!("http://{shown}"));
+        };
+        let rest = url
+            .strip_prefix("https://")
+            .or_else(|| url.strip_prefix("http://"));
+        if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
+            bail!(
+                "HONGBAO_PUBLIC_URL must begin with http:// or https:// and a host, and is `{url}`"
+            );
+        }
+        Ok(url.trim_end_matches('/').to_owned())
+    }
+
+    /// Where the embedded ledger lives.
+    ///
+    /// # Errors
+    /// When the database is not SQLite: this version has no other.
+    pub fn sqlite_path(&self) -> anyhow::Result<PathBuf> {
+        match &self.database_url {
+            None => Ok(self.data_dir().to_owned()),
+            Some(url) => match url.strip_prefix("sqlite://") {
+                Some(path) if !path.is_empty() => Ok(path.into()),
+                _ => bail!(
+                    "HONGBAO_DATABASE_URL must be sqlite://PATH, the only database of this version"
+                ),
+            },
+        }
+    }
+
+    /// Checks that the queue is one this version has.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn memory_queue(&self) -> anyhow::Result<()> {
+        match self.queue_url.as_deref() {
+            None | Some("memory:") => Ok(()),
+            Some(_) => bail!("HONGBAO_QUEUE_URL must be memory:, the only queue of this version"),
+        }
+    }
+}
+
+/// The address under which others on the local network reach this machine. Asks the kernel
+/// which way a packet to a documentation address would go; none is sent.
+#[must_use]
+pub fn lan_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_file(text: &str) -> anyhow::Result<Settings> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("hongbao.toml");
+        std::fs::write(&path, text)?;
+        Settings {
+            config: Some(path),
+            log: Some("debug".into()),
+            ..Settings::default()
+        }
+        .with_file()
+    }
+
+    #[test]
+    fn the_file_fills_what_was_not_told() {
+        let settings = from_file("listen = '127.0.0.1:1'\nlog = 'warn'\nidentity = 'registered'")
+            .expect("a good file");
+        assert_eq!(settings.listen().port(), 1);
+        assert_eq!(settings.identity, Some(Identity::Registered));
+        assert_eq!(settings.log.as_deref(), Some("debug"), "a flag is stronger");
+    }
+
+    #[test]
+    fn the_file_s_mistakes_are_named() {
+        let unknown = format!("{:#}", from_file("lisen = '127.0.0.1:1'").unwrap_err());
+        assert!(
+            unknown.contains("lisen") && unknown.contains("hongbao.toml"),
+            "{unknown}"
+        );
+        let wrong = format!("{:#}", from_file("threads = 'many'").unwrap_err());
+        assert!(wrong.contains("threads"), "{wrong}");
+    }
+
+    #[test]
+    fn public_urls_are_urls() {
+        let bound = ([127, 0, 0, 1], 80).into();
+        let with = |url: &str| Settings {
+            public_url: Some(url.into()),
+            ..Settings::default()
+        };
+        assert_eq!(
+            with("https://a.example/").public_url(bound).unwrap(),
+            "https://a.example"
+        );
+        assert!(with("a.example").public_url(bound).is_err());
+        assert!(with("https:///x").public_url(bound).is_err());
+        assert_eq!(
+            Settings::default().public_url(bound).unwrap(),
+            "http://127.0.0.1:80"
+        );
+    }
+}

@@ -1,0 +1,16 @@
+//! The parts of the `hongbao` binary.
+//!
+//! # Layout
+//! - [`config`], [`secrets`]: what the services are told.
+//! - [`serve`]: wiring, start and stop of the services; [`check`]: the same without serving.
+//! - [`telemetry`]: logs, metrics, the runtime.
+//! - [`client`]: subcommands that talk to a server.
+//! - [`offline`]: subcommands that need none.
+
+pub mod check;
+pub mod client;
+pub mod config;
+pub mod offline;
+pub mod secrets;
+pub mod serve;
+pub mod telemetry;

@@ -1,0 +1,4 @@
+//! What can be checked without a server.
+
+pub mod audit;
+pub mod verify;

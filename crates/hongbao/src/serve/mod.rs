@@ -1,0 +1,195 @@
+//! Running the services: start, serve, drain.
+//!
+//! # Layout
+//! - [`wiring`]: the parts and how they hang together.
+//! - [`listeners`]: the listeners and their routes.
+
+mod listeners;
+mod wiring;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use services::http::{health::Readiness, server};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    listeners::{Listeners, Pages},
+    wiring::Node,
+};
+use crate::{check::EXIT_CONFIG, config::Settings, secrets::Secrets, telemetry};
+
+/// Which services this process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All four.
+    All,
+    /// The account service.
+    Account,
+    /// Request processing.
+    Redpacket,
+    /// Management and monitoring.
+    Monitor,
+    /// The participants' pages.
+    Webpage,
+}
+
+/// Open files beside connections: the database, logs, listeners, and some air.
+const FILES_BESIDE_CONNECTIONS: u64 = 256;
+/// Threads for what outlives a request; connections have threads of their own.
+const BACKGROUND_THREADS: usize = 2;
+/// The exit code when the ledger has stopped for good, so that a supervisor restarts us.
+const EXIT_LEDGER_STOPPED: u8 = 74;
+
+/// Serves until SIGTERM or Ctrl-C, then drains.
+///
+/// # Errors
+/// When something keeps it from serving: the configuration, a port, the data directory.
+pub fn run(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
+    let settings = settings.with_file()?;
+    telemetry::log(&settings)?;
+    if !matches!(role, Role::All | Role::Webpage) {
+        eprintln!(
+            "hongbao: a service of its own needs a database and a queue that several processes \
+             can share, and this version has SQLite and memory only; run `hongbao serve`"
+        );
+        return Ok(ExitCode::from(EXIT_CONFIG));
+    }
+    raise_file_limit(&settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(BACKGROUND_THREADS)
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    runtime.block_on(async {
+        match role {
+            Role::Webpage => webpage(settings).await,
+            _ => all(settings).await,
+        }
+    })
+}
+
+/// All four services in one process.
+async fn all(settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut stop_signals = StopSignals::new()?;
+    settings.memory_queue()?;
+    // Bound first: a taken port must not touch the data directory.
+    let listeners = Listeners::bind(&settings).await?;
+    let secrets = Secrets::load(&settings)?;
+    let public_url = settings.public_url(listeners.public_address()?)?;
+    let node = Node::start(&settings, &secrets, &public_url).await?;
+    let setup = node.monitor.begin_setup().await?;
+    let mut ledger_stopped = node.ledger.stopped();
+
+    let stopping = CancellationToken::new();
+    let drain_within = Duration::from_secs(settings.drain_seconds.unwrap_or(10));
+    let serving = listeners.serve_all(&node, &secrets, options(&settings), stopping.clone())?;
+    greet(&settings, &public_url, setup.as_deref(), &node);
+    println!("listening on http://{}", serving.public_address);
+
+    let code = tokio::select! {
+        () = stop_signals.wait() => ExitCode::SUCCESS,
+        _ = ledger_stopped.wait_for(Option::is_some) => {
+            tracing::error!("the ledger has stopped for good; ending, to be started afresh");
+            ExitCode::from(EXIT_LEDGER_STOPPED)
+        }
+    };
+    tracing::info!(seconds_max = drain_within.as_secs(), "draining");
+    node.readiness.drain();
+    node.redpacket.end_streams();
+    stopping.cancel();
+    tokio::select! {
+        () = serving.ended() => {}
+        // A second signal does not wait for anybody.
+        () = stop_signals.wait() => return Ok(ExitCode::FAILURE),
+    }
+    node.stop().await;
+    tracing::info!("stopped");
+    Ok(code)
+}
+
+/// The participants' pages alone: they need no backend.
+async fn webpage(settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut stop_signals = StopSignals::new()?;
+    let listeners = Listeners::bind(&settings).await?;
+    let readiness = Readiness::expecting(&[]);
+    let stopping = CancellationToken::new();
+    let pages = Pages {
+        readiness: readiness.clone(),
+    };
+    let serving = listeners.serve_pages(pages, &settings, options(&settings), stopping.clone())?;
+    println!("listening on http://{}", serving.public_address);
+    stop_signals.wait().await;
+    readiness.drain();
+    stopping.cancel();
+    serving.ended().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(settings: &Settings) -> server::Options {
+    let cores = std::thread::available_parallelism().map_or(1, Into::into);
+    server::Options {
+        threads: settings.threads.unwrap_or(cores),
+        connections_max: settings.connections_max.unwrap_or(16_000),
+        drain_within: Duration::from_secs(settings.drain_seconds.unwrap_or(10)),
+    }
+}
+
+/// What the organiser needs for the first minute, on standard output.
+fn greet(settings: &Settings, public_url: &str, setup: Option<&str>, node: &Node) {
+    println!("durability: {}", ledger::Ledger::durability(&node.ledger));
+    println!("participants: {public_url}/webpage");
+    println!("organisers:   {public_url}/monitor");
+    println!("the API:      {public_url}/docs");
+    if let Some(token) = setup {
+        println!("set up the first organiser, once: {public_url}/monitor#/setup?token={token}");
+    }
+    if settings.lan == Some(true) {
+        println!("a phone on this network reaches it at {public_url}/webpage");
+        if !public_url.starts_with("https://") {
+            println!(
+                "what travels is not encrypted; put a TLS proxy in front for more than a party"
+            );
+        }
+    }
+}
+
+/// As many files as connections need, if the system lets us.
+fn raise_file_limit(settings: &Settings) {
+    let wanted = settings.connections_max.unwrap_or(16_000) as u64 + FILES_BESIDE_CONNECTIONS;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(granted) if granted < wanted => {
+            tracing::warn!(
+                granted,
+                wanted,
+                "the limit of open files is below what all connections need"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "could not raise the limit of open files"),
+    }
+}
+
+/// SIGTERM and Ctrl-C.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
