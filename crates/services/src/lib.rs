@@ -13,4 +13,10 @@ pub mod directory;
 pub mod http;
 pub mod monitor;
 pub mod redpacket;
+pub mod task;
 pub mod webpage;
+
+/// Randomness as a parameter.
+pub mod random {
+    pub use crate::monitor::{Random, SystemRandom};
+}

@@ -13,8 +13,15 @@ pub fn critical(name: &'static str, work: impl Future<Output = ()> + Send + 'sta
 
 /// `work`, with the end of the process when it panics.
 pub async fn guarded(name: &'static str, work: impl Future<Output = ()> + Send) {
-    if std::panic::AssertUnwindSafe(work).catch_unwind().await.is_err() {
-        tracing::error!(task = name, "a task without which nothing is safe has panicked; ending the process");
+    if std::panic::AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        tracing::error!(
+            task = name,
+            "a task without which nothing is safe has panicked; ending the process"
+        );
         std::process::abort();
     }
 }

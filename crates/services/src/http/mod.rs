@@ -23,6 +23,8 @@ pub mod query;
 pub mod rate_limit;
 pub mod request_id;
 pub mod security_headers;
+pub mod server;
+mod stall;
 
 pub use client_ip::ClientIp;
 pub use error::ApiError;

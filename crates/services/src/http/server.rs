@@ -87,16 +87,24 @@ pub async fn serve(
     for number in 0..options.threads.max(1) {
         let (hand_over, accepted) = mpsc::channel(HANDOVER_MAX);
         let (end, wait) = oneshot::channel();
-        let core = Core { routes: routes.clone(), options, stopping: stopping.clone() };
-        thread::Builder::new().name(format!("http-{number}")).spawn(move || {
-            core.run(accepted);
-            // Nobody waits when the process is already going down.
-            let _nobody_waits = end.send(()).is_err();
-        })?;
+        let core = Core {
+            routes: routes.clone(),
+            options,
+            stopping: stopping.clone(),
+        };
+        thread::Builder::new()
+            .name(format!("http-{number}"))
+            .spawn(move || {
+                core.run(accepted);
+                // Nobody waits when the process is already going down.
+                let _nobody_waits = end.send(()).is_err();
+            })?;
         cores.push(hand_over);
         ended.push(wait);
     }
-    stopping.run_until_cancelled(accept(&listener, &cores, options.connections_max)).await;
+    stopping
+        .run_until_cancelled(accept(&listener, &cores, options.connections_max))
+        .await;
     drop((listener, cores));
     for wait in ended {
         // An error means that the thread has panicked: it has ended all the same.
@@ -110,7 +118,9 @@ async fn accept(listener: &TcpListener, cores: &[mpsc::Sender<Accepted>], connec
     let places = Arc::new(Semaphore::new(connections_max));
     let mut next = 0;
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -120,9 +130,19 @@ async fn accept(listener: &TcpListener, cores: &[mpsc::Sender<Accepted>], connec
                 continue;
             }
         };
-        let Ok(stream) = stream.into_std() else { continue };
+        let Ok(stream) = stream.into_std() else {
+            continue;
+        };
         next = (next + 1) % cores.len();
-        if cores[next].send(Accepted { stream, peer, _place: place }).await.is_err() {
+        if cores[next]
+            .send(Accepted {
+                stream,
+                peer,
+                _place: place,
+            })
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -143,7 +163,9 @@ struct Core {
 
 impl Core {
     fn run(self, mut accepted: mpsc::Receiver<Accepted>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -158,8 +180,14 @@ impl Core {
                 connections.spawn(connection(routes, accepted, stopping));
             }
             connections.close();
-            if tokio::time::timeout(self.options.drain_within, connections.wait()).await.is_err() {
-                tracing::warn!(connections = connections.len(), "cut connections that did not drain");
+            if tokio::time::timeout(self.options.drain_within, connections.wait())
+                .await
+                .is_err()
+            {
+                tracing::warn!(
+                    connections = connections.len(),
+                    "cut connections that did not drain"
+                );
             }
         });
     }
@@ -168,8 +196,14 @@ impl Core {
 /// Serves one connection until it ends, or until its request under way has been answered once
 /// `stopping` is done.
 async fn connection(routes: Routes, accepted: Accepted, stopping: CancellationToken) {
-    let Accepted { stream, peer, _place } = accepted;
-    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
+    let Accepted {
+        stream,
+        peer,
+        _place,
+    } = accepted;
+    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
+        return;
+    };
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -210,8 +244,9 @@ async fn answer(
             Err(error) => {
                 let id = routes.request_ids.next();
                 let header = HeaderValue::try_from(id.as_str());
-                let mut response =
-                    REQUEST_ID.sync_scope(id, || error.into_response()).map(Either::Right);
+                let mut response = REQUEST_ID
+                    .sync_scope(id, || error.into_response())
+                    .map(Either::Right);
                 if let Ok(header) = header {
                     response.headers_mut().insert(X_REQUEST_ID, header);
                 }
@@ -220,7 +255,11 @@ async fn answer(
         });
     }
     request.extensions_mut().insert(Peer(peer));
-    let response = routes.router.clone().oneshot(request.map(Body::new)).await?;
+    let response = routes
+        .router
+        .clone()
+        .oneshot(request.map(Body::new))
+        .await?;
     Ok(response.map(Either::Right))
 }
 
@@ -238,11 +277,27 @@ mod tests {
     #[test]
     fn only_a_posted_grab_takes_the_short_way() {
         let request = |method: &str, path: &str| {
-            Request::builder().method(method).uri(path).body(()).expect("a request")
+            Request::builder()
+                .method(method)
+                .uri(path)
+                .body(())
+                .expect("a request")
         };
-        assert_eq!(grab_of(&request("POST", "/redpacket/campaigns/x/grab?a=b")), Some("x"));
-        assert_eq!(grab_of(&request("GET", "/redpacket/campaigns/x/grab")), None);
-        assert_eq!(grab_of(&request("POST", "/redpacket/campaigns/x/y/grab")), None);
-        assert_eq!(grab_of(&request("POST", "/redpacket/campaigns/x/wins")), None);
+        assert_eq!(
+            grab_of(&request("POST", "/redpacket/campaigns/x/grab?a=b")),
+            Some("x")
+        );
+        assert_eq!(
+            grab_of(&request("GET", "/redpacket/campaigns/x/grab")),
+            None
+        );
+        assert_eq!(
+            grab_of(&request("POST", "/redpacket/campaigns/x/y/grab")),
+            None
+        );
+        assert_eq!(
+            grab_of(&request("POST", "/redpacket/campaigns/x/wins")),
+            None
+        );
     }
 }

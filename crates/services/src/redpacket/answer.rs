@@ -53,7 +53,9 @@ pub(crate) fn won_body(campaign: &Campaign, win: &Win, repeated: bool) -> Bytes 
         claimed_at: win.claimed_at,
         repeated,
     };
-    serde_json::to_vec(&body).expect("plain data always serialises").into()
+    serde_json::to_vec(&body)
+        .expect("plain data always serialises")
+        .into()
 }
 
 /// The body that tells a miss.
@@ -79,7 +81,10 @@ pub(crate) fn ok(body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

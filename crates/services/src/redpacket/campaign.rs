@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::{Path, State}};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
 use rules::CampaignId;
 
 use super::Redpacket;
@@ -24,6 +27,9 @@ pub(super) async fn campaign(
     Path(id): Path<String>,
 ) -> Result<Json<PublicCampaign>, ApiError> {
     let id: CampaignId = id.parse().map_err(|_| ApiError::no_such_campaign())?;
-    let campaign = redpacket.directory.get(id).ok_or_else(ApiError::no_such_campaign)?;
+    let campaign = redpacket
+        .directory
+        .get(id)
+        .ok_or_else(ApiError::no_such_campaign)?;
     Ok(Json(PublicCampaign::new(&campaign, redpacket.ledger.now())))
 }

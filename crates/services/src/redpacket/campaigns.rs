@@ -46,7 +46,9 @@ pub(super) struct Listed {
 pub(super) async fn campaigns(State(redpacket): State<Arc<Redpacket>>) -> Json<Campaigns> {
     let now = redpacket.ledger.now();
     let recent = |campaign: &Campaign| {
-        campaign.closed_at.is_none_or(|at| at.plus_seconds(LISTED_AFTER_END_SECONDS) > now)
+        campaign
+            .closed_at
+            .is_none_or(|at| at.plus_seconds(LISTED_AFTER_END_SECONDS) > now)
     };
     let mut all = redpacket.directory.all();
     all.retain(|campaign| recent(campaign));
@@ -59,7 +61,10 @@ pub(super) async fn campaigns(State(redpacket): State<Arc<Redpacket>>) -> Json<C
 impl Listed {
     fn new(campaign: &Campaign) -> Self {
         let state = campaign_json::State::of(campaign);
-        let waits = matches!(state, campaign_json::State::Scheduled | campaign_json::State::Running);
+        let waits = matches!(
+            state,
+            campaign_json::State::Scheduled | campaign_json::State::Running
+        );
         Self {
             id: campaign.id,
             title: campaign.title.clone(),

@@ -55,7 +55,9 @@ pub(crate) struct Claims(mpsc::Sender<Claim>);
 impl Claims {
     /// Hands a claim over; given back when too many wait.
     pub(crate) fn submit(&self, claim: Claim) -> Result<(), Box<Claim>> {
-        self.0.try_send(claim).map_err(|refused| Box::new(refused.into_inner()))
+        self.0
+            .try_send(claim)
+            .map_err(|refused| Box::new(refused.into_inner()))
     }
 }
 
@@ -71,7 +73,15 @@ pub(crate) struct Committer {
 impl Committer {
     pub(crate) fn new(ledger: Arc<dyn Ledger>, gate: Arc<Gate>, slot: u8) -> (Claims, Self) {
         let (claims, waiting) = mpsc::channel(WAITING_MAX);
-        (Claims(claims), Self { ledger, gate, slot, waiting })
+        (
+            Claims(claims),
+            Self {
+                ledger,
+                gate,
+                slot,
+                waiting,
+            },
+        )
     }
 
     /// Commits until every [`Claims`] is gone and nothing waits.
@@ -107,8 +117,14 @@ impl Committer {
         let several_at_once = claim.ask.win_limit.count > 1;
         let claimed = match result {
             ClaimResult::Won(win) => {
-                assert_eq!(win.packet, claim.ask.packet, "the claim wrote the packet it asked for");
-                assert_eq!(win.amount, claim.ask.amount, "the claim wrote the packet's amount");
+                assert_eq!(
+                    win.packet, claim.ask.packet,
+                    "the claim wrote the packet it asked for"
+                );
+                assert_eq!(
+                    win.amount, claim.ask.amount,
+                    "the claim wrote the packet's amount"
+                );
                 claim.rain.winners.record(&claim.ask.user, &win);
                 claim.rain.stock.claimed(&claim.packet);
                 self.tell_when_sold_out(&claim.rain);
@@ -122,7 +138,11 @@ impl Committer {
             ClaimResult::AtLimit(win) => {
                 claim.rain.winners.record(&claim.ask.user, &win);
                 claim.rain.stock.put_back(&claim.packet);
-                if several_at_once { Claimed::LimitReached } else { Claimed::Repeated(win) }
+                if several_at_once {
+                    Claimed::LimitReached
+                } else {
+                    Claimed::Repeated(win)
+                }
             }
             ClaimResult::PacketTaken => {
                 claim.rain.stock.claimed(&claim.packet);
@@ -173,7 +193,11 @@ impl Committer {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(SETTLE_EVERY * 16);
             };
-            assert_eq!(wins.len(), undecided.len(), "one verdict for each claim in doubt");
+            assert_eq!(
+                wins.len(),
+                undecided.len(),
+                "one verdict for each claim in doubt"
+            );
             for ((rain, user, packet), win) in undecided.into_iter().zip(wins) {
                 match win {
                     Some(win) => {

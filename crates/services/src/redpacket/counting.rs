@@ -27,7 +27,10 @@ impl Counting {
     /// When the ledger does not answer.
     pub async fn begin(redpacket: Arc<Redpacket>) -> Result<Self, LedgerError> {
         redpacket.ledger.begin_epoch(redpacket.node).await?;
-        Ok(Self { redpacket, unsaved: HashMap::new() })
+        Ok(Self {
+            redpacket,
+            unsaved: HashMap::new(),
+        })
     }
 
     /// Saves each second until `stopping` is done, then ends the epoch.
@@ -61,9 +64,16 @@ impl Counting {
         let counts: Vec<Counts> = self
             .unsaved
             .iter()
-            .map(|(&(campaign, second), tally)| Counts { campaign, second, tally: tally.clone() })
+            .map(|(&(campaign, second), tally)| Counts {
+                campaign,
+                second,
+                tally: tally.clone(),
+            })
             .collect();
-        self.redpacket.ledger.save_counts(self.redpacket.node, now, &counts).await?;
+        self.redpacket
+            .ledger
+            .save_counts(self.redpacket.node, now, &counts)
+            .await?;
         self.unsaved.clear();
         Ok(())
     }

@@ -46,7 +46,10 @@ pub(crate) struct Events {
 
 impl Default for Events {
     fn default() -> Self {
-        Self { kept: Mutex::default(), live: broadcast::Sender::new(KEPT_EVENTS) }
+        Self {
+            kept: Mutex::default(),
+            live: broadcast::Sender::new(KEPT_EVENTS),
+        }
     }
 }
 
@@ -65,11 +68,19 @@ impl Events {
 
     /// Tells that every packet is claimed and no wave will come.
     pub(crate) fn tell_sold_out(&self, campaign: &Campaign, now: Timestamp) {
-        self.tell("sold_out", &format!("{}-sold-out", campaign.version), campaign, now);
+        self.tell(
+            "sold_out",
+            &format!("{}-sold-out", campaign.version),
+            campaign,
+            now,
+        );
     }
 
     fn tell(&self, name: &str, id: &str, campaign: &Campaign, now: Timestamp) {
-        let event = Event { id: id.into(), frame: frame(name, id, campaign, now) };
+        let event = Event {
+            id: id.into(),
+            frame: frame(name, id, campaign, now),
+        };
         let mut kept = lock(&self.kept);
         if kept.iter().any(|one| one.id == event.id) {
             return;
@@ -94,7 +105,11 @@ impl Events {
         let live = self.live.subscribe();
         let seen = last.and_then(|last| kept.iter().position(|event| *event.id == *last));
         let missed = match seen {
-            Some(place) => kept.iter().skip(place + 1).map(|event| event.frame.clone()).collect(),
+            Some(place) => kept
+                .iter()
+                .skip(place + 1)
+                .map(|event| event.frame.clone())
+                .collect(),
             None => {
                 let id = kept.back().map_or_else(
                     || campaign.version.to_string(),
@@ -132,15 +147,23 @@ pub(super) async fn events(
 ) -> Result<Response, ApiError> {
     let id: CampaignId = id.parse().map_err(|_| ApiError::no_such_campaign())?;
     let rain = redpacket.rain(id).ok_or_else(ApiError::no_such_campaign)?;
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let last = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
     let now = redpacket.ledger.now();
     let (missed, live) = rain.events.listen(last, &rain.view().campaign, now);
     let body = Body::from_stream(
-        stream::iter(missed).chain(follow(live)).take_until(redpacket.stopping.clone().cancelled_owned()).map(Ok::<_, Infallible>),
+        stream::iter(missed)
+            .chain(follow(live))
+            .take_until(redpacket.stopping.clone().cancelled_owned())
+            .map(Ok::<_, Infallible>),
     );
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Told to proxies that would otherwise hold events back to fill a buffer.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -14,8 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
 use ledger::{ClaimAsk, Win};
 use rules::{
-    CampaignId, ClaimId, GrabId, Missed, Outcome, Rejected, Timestamp, UserId,
-    admission::Verdict,
+    CampaignId, ClaimId, GrabId, Missed, Outcome, Rejected, Timestamp, UserId, admission::Verdict,
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -78,7 +77,12 @@ pub async fn grab(
     let user = authenticate(node, headers, now)?;
     let rain = find_campaign(node, id)?;
     let tap = read_tap(headers)?;
-    let ask = Ask { user: &user, tap, now, deadline: started + ANSWER_WITHIN };
+    let ask = Ask {
+        user: &user,
+        tap,
+        now,
+        deadline: started + ANSWER_WITHIN,
+    };
     let answer = decide(node, &rain, &ask).await;
     note(node, &rain, &ask, &answer, ip, started);
     respond(&rain, answer)
@@ -140,7 +144,8 @@ async fn own_win(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Option<Answer>
             let Ok(Some(wins)) = tokio::time::timeout_at(ask.deadline, look).await else {
                 return Some(Answer::Unavailable);
             };
-            wins.iter().for_each(|win| rain.winners.record(ask.user, win));
+            wins.iter()
+                .for_each(|win| rain.winners.record(ask.user, win));
         }
     }
 }
@@ -190,13 +195,18 @@ fn all_claimed(rain: &Rain) -> Option<Missed> {
         return None;
     }
     let more = rain.view().next_wave_at.is_some();
-    Some(if more { Missed::BetweenWaves } else { Missed::SoldOut })
+    Some(if more {
+        Missed::BetweenWaves
+    } else {
+        Missed::SoldOut
+    })
 }
 
 /// Step 6: whether the account service lets the user try.
 fn account_rules(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Verdict {
     let view = rain.view();
-    node.gate.admit(view.campaign.id, &view.rules, ask.user, ask.tap.id, ask.now)
+    node.gate
+        .admit(view.campaign.id, &view.rules, ask.user, ask.tap.id, ask.now)
 }
 
 /// Steps 7 and 8: take a packet and claim it, the next one when somebody else has it.
@@ -222,7 +232,12 @@ async fn take_and_claim(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> An
             }
         };
         let (reply, wait) = oneshot::channel();
-        let claim = Claim { ask: claim_ask(node, rain, ask, &packet), rain: rain.clone(), packet, reply };
+        let claim = Claim {
+            ask: claim_ask(node, rain, ask, &packet),
+            rain: rain.clone(),
+            packet,
+            reply,
+        };
         if let Err(claim) = node.claims.submit(claim) {
             metrics::counter!("hongbao_claims_refused_total").increment(1);
             node.give_up(*claim);
@@ -308,7 +323,13 @@ fn respond(rain: &Rain, answer: Answer) -> Result<Response<Bytes>, ApiError> {
 fn read_tap(headers: &HeaderMap) -> Result<Tap, ApiError> {
     let text = |name: &str| {
         let value = headers.get(name);
-        value.map(|value| value.to_str().map_err(|_| invalid(name, "is no plain text"))).transpose()
+        value
+            .map(|value| {
+                value
+                    .to_str()
+                    .map_err(|_| invalid(name, "is no plain text"))
+            })
+            .transpose()
     };
     let id = text("grab-id")?
         .map(|id| id.parse().map_err(|_| invalid("Grab-Id", "must be a UUID")))
@@ -317,11 +338,18 @@ fn read_tap(headers: &HeaderMap) -> Result<Tap, ApiError> {
         .map(|count| count.parse().ok().filter(|&count: &u32| count >= 1))
         .map(|count| count.ok_or_else(|| invalid("Grab-Attempt", "must be a whole number from 1")))
         .transpose()?;
-    Ok(Tap { id, attempt: attempt.unwrap_or(1) })
+    Ok(Tap {
+        id,
+        attempt: attempt.unwrap_or(1),
+    })
 }
 
 fn invalid(header: &str, reason: &str) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "invalid_header", format!("the header `{header}` {reason}"))
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_header",
+        format!("the header `{header}` {reason}"),
+    )
 }
 
 /// Answers a tap on campaign `id`: won, missed or rejected.

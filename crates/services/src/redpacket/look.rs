@@ -32,7 +32,13 @@ impl Looks {
     /// the ledger does not answer.
     pub(crate) async fn wins(&self, campaign: CampaignNo, user: UserId) -> Option<Vec<Win>> {
         let (reply, wait) = oneshot::channel();
-        self.0.try_send(Look { campaign, user, reply }).ok()?;
+        self.0
+            .try_send(Look {
+                campaign,
+                user,
+                reply,
+            })
+            .ok()?;
         wait.await.ok()
     }
 }

@@ -22,8 +22,8 @@ mod stock;
 mod supplier;
 #[cfg(test)]
 mod tests;
-pub mod wins;
 mod winners;
+pub mod wins;
 
 use std::{
     collections::HashMap,
@@ -146,7 +146,8 @@ impl Redpacket {
         let wins = self.ledger.all_wins(no).await.inspect_err(|error| {
             tracing::warn!(%error, campaign = %rain.id, "could not read a campaign's wins");
         })?;
-        wins.iter().for_each(|(user, win)| rain.winners.record(user, win));
+        wins.iter()
+            .for_each(|(user, win)| rain.winners.record(user, win));
         rain.wins_loaded.store(true, Ordering::Release);
         Ok(())
     }
@@ -154,7 +155,8 @@ impl Redpacket {
     /// Undoes what a grab took, when its claim could not be handed over.
     fn give_up(&self, claim: Claim) {
         claim.rain.stock.put_back(&claim.packet);
-        self.gate.withdraw(claim.rain.id, &claim.ask.user, claim.ask.grab_id);
+        self.gate
+            .withdraw(claim.rain.id, &claim.ask.user, claim.ask.grab_id);
         claim.rain.winners.end(&claim.ask.user);
     }
 
@@ -171,7 +173,10 @@ impl Redpacket {
                 self.queue.clone(),
                 self.node,
             );
-            self.tasks.spawn(crate::task::guarded("supplier", supplier.run(self.stopping.clone())));
+            self.tasks.spawn(crate::task::guarded(
+                "supplier",
+                supplier.run(self.stopping.clone()),
+            ));
         }
         let mut rains = HashMap::clone(&self.rains.load());
         rains.insert(rain.id, rain.clone());

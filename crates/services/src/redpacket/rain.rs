@@ -54,12 +54,21 @@ pub(crate) struct View {
 impl View {
     fn new(campaign: Arc<Campaign>) -> Self {
         let dormant = campaign.paused_at.is_some() || campaign.closed_at.is_some();
-        let next_wave_at = if dormant { None } else { campaign.next_wave_at() };
+        let next_wave_at = if dormant {
+            None
+        } else {
+            campaign.next_wave_at()
+        };
         Self {
             rules: RuleSet::new(&campaign.rules),
             issued: campaign.packets_issued(),
             openings: campaign.openings(),
-            bundle_size: campaign.waves.iter().map(|wave| wave.bundle_size).max().unwrap_or(0),
+            bundle_size: campaign
+                .waves
+                .iter()
+                .map(|wave| wave.bundle_size)
+                .max()
+                .unwrap_or(0),
             next_wave_at,
             missed: Missed::ALL.map(|reason| super::answer::missed_body(reason, next_wave_at)),
             campaign,
@@ -97,7 +106,8 @@ impl Rain {
         let after = Arc::new(View::new(campaign));
         self.view.store(after.clone());
         self.stock.look_again();
-        self.events.tell_change(&before.campaign, &after.campaign, now);
+        self.events
+            .tell_change(&before.campaign, &after.campaign, now);
     }
 
     /// Whether every packet issued so far is claimed, as far as this node knows.

@@ -105,7 +105,10 @@ impl Stock {
             }
             let place = (index - key.first_index) as usize;
             return Some(HeldPacket {
-                packet: PacketId { wave: key.wave, index },
+                packet: PacketId {
+                    wave: key.wave,
+                    index,
+                },
                 amount: held.bundle.amounts[place],
                 tier: held.bundle.tiers.as_ref().map(|tiers| tiers[place]),
                 bundle: key,
@@ -120,7 +123,9 @@ impl Stock {
         let mut shelf = lock(&self.shelf);
         let shelf = &mut *shelf;
         // A bundle whose lease ended may be gone: the queue delivers its packets again.
-        let Some(held) = shelf.bundles.get_mut(&packet.bundle) else { return };
+        let Some(held) = shelf.bundles.get_mut(&packet.bundle) else {
+            return;
+        };
         held.in_flight -= 1;
         if held.serve_until > Instant::now() {
             held.free.push(packet.packet.index);
@@ -155,7 +160,10 @@ impl Stock {
     ) -> bool {
         let claimed: HashSet<u32> = claimed.iter().copied().collect();
         let indices = key.first_index..key.first_index + key.packets;
-        let free: Vec<u32> = indices.rev().filter(|index| !claimed.contains(index)).collect();
+        let free: Vec<u32> = indices
+            .rev()
+            .filter(|index| !claimed.contains(index))
+            .collect();
         let mut shelf = lock(&self.shelf);
         if shelf.bundles.contains_key(&key) {
             return false;
@@ -163,7 +171,16 @@ impl Stock {
         self.free.fetch_add(free.len(), Ordering::AcqRel);
         shelf.last_used = Some(Instant::now());
         shelf.serving.insert(0, key);
-        shelf.bundles.insert(key, Held { receipt, bundle, serve_until, free, in_flight: 0 });
+        shelf.bundles.insert(
+            key,
+            Held {
+                receipt,
+                bundle,
+                serve_until,
+                free,
+                in_flight: 0,
+            },
+        );
         drop(shelf);
         self.arrived.notify_waiters();
         true
@@ -175,7 +192,9 @@ impl Stock {
         let now = Instant::now();
         let mut shelf = lock(&self.shelf);
         let shelf = &mut *shelf;
-        let idle = shelf.last_used.is_none_or(|used| now.duration_since(used) >= idle_after)
+        let idle = shelf
+            .last_used
+            .is_none_or(|used| now.duration_since(used) >= idle_after)
             && self.waiting.load(Ordering::Acquire) == 0;
         let mut leaving = Vec::new();
         shelf.bundles.retain(|key, held| {
@@ -187,7 +206,11 @@ impl Stock {
             let leaves = held.in_flight == 0 && (finished || over || idle);
             if leaves {
                 self.free.fetch_sub(held.free.len(), Ordering::AcqRel);
-                leaving.push(Leaving { key: *key, receipt: held.receipt.clone(), finished });
+                leaving.push(Leaving {
+                    key: *key,
+                    receipt: held.receipt.clone(),
+                    finished,
+                });
             }
             !leaves
         });
@@ -256,7 +279,10 @@ struct WaitGuard<'a> {
 
 impl<'a> WaitGuard<'a> {
     fn new(waiting: &'a AtomicUsize) -> Self {
-        Self { waiting, place: waiting.fetch_add(1, Ordering::AcqRel) + 1 }
+        Self {
+            waiting,
+            place: waiting.fetch_add(1, Ordering::AcqRel) + 1,
+        }
     }
 }
 
@@ -279,7 +305,12 @@ mod tests {
     const LONG: Duration = Duration::from_secs(25);
 
     fn key(first_index: u32) -> BundleKey {
-        BundleKey { campaign: CampaignNo(1), wave: 1, first_index, packets: 4 }
+        BundleKey {
+            campaign: CampaignNo(1),
+            wave: 1,
+            first_index,
+            packets: 4,
+        }
     }
 
     fn bundle(first_index: u32) -> Bundle {
@@ -295,18 +326,31 @@ mod tests {
 
     fn add(stock: &Stock, first_index: u32, claimed: &[u32]) -> bool {
         let receipt = Receipt(first_index.to_string());
-        stock.add(key(first_index), bundle(first_index), receipt, claimed, Instant::now() + LONG)
+        stock.add(
+            key(first_index),
+            bundle(first_index),
+            receipt,
+            claimed,
+            Instant::now() + LONG,
+        )
     }
 
     #[tokio::test(start_paused = true)]
     async fn unclaimed_packets_are_served_once_with_their_amounts() {
         let stock = Stock::default();
         assert!(add(&stock, 5, &[6]));
-        assert!(!add(&stock, 5, &[6]), "a second copy must not put packets in flight twice");
+        assert!(
+            !add(&stock, 5, &[6]),
+            "a second copy must not put packets in flight twice"
+        );
         let taken: Vec<_> = std::iter::from_fn(|| stock.take()).collect();
         let indices: Vec<u32> = taken.iter().map(|held| held.packet.index).collect();
         assert_eq!(indices, [5, 7, 8]);
-        assert!(taken.iter().all(|held| held.amount.units() == u64::from(held.packet.index)));
+        assert!(
+            taken
+                .iter()
+                .all(|held| held.amount.units() == u64::from(held.packet.index))
+        );
         assert!(stock.is_empty());
 
         stock.put_back(&taken[1]);
@@ -332,7 +376,10 @@ mod tests {
         stock.put_back(&taken);
         assert!(stock.take().is_none(), "somebody else may have it by now");
         let leaving = stock.sweep(LONG);
-        assert!(leaving.len() == 1 && !leaving[0].finished, "the other packets are not claimed");
+        assert!(
+            leaving.len() == 1 && !leaving[0].finished,
+            "the other packets are not claimed"
+        );
     }
 
     #[tokio::test(start_paused = true)]

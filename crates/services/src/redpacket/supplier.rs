@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use ledger::{BundleKey, Ledger, NodeId, WaveState};
 use queue::{
-    Queue, QueueName, Received, Receipt,
+    Queue, QueueName, Receipt, Received,
     bundle::{Bundle, BundleSealer},
 };
 use tokio::time::Instant;
@@ -53,7 +53,14 @@ impl Supplier {
         let name = QueueName::of(view.campaign.id);
         let sealer = BundleSealer::new(&view.campaign.seed);
         drop(view);
-        Self { rain, ledger, queue, node, name, sealer }
+        Self {
+            rain,
+            ledger,
+            queue,
+            node,
+            name,
+            sealer,
+        }
     }
 
     /// Supplies until the campaign is closed or `stopping` is done, then gives all back.
@@ -91,7 +98,11 @@ impl Supplier {
         let held_until = self.ledger.now().plus_micros(LEASE.as_micros() as i64);
         // Small bundles mean a small wave: taking many would leave nothing to other nodes.
         let size = self.bundle_size();
-        let max = if size < 32 { 2 } else { (PACKETS_AHEAD / size).clamp(1, RECEIVE_MAX) };
+        let max = if size < 32 {
+            2
+        } else {
+            (PACKETS_AHEAD / size).clamp(1, RECEIVE_MAX)
+        };
         let received = match self.queue.receive(&self.name, max as usize, LEASE).await {
             Ok(received) => received,
             Err(error) => {
@@ -114,13 +125,21 @@ impl Supplier {
                 return false;
             }
         };
-        assert_eq!(claimed.len(), bundles.len(), "one list of claimed packets for each bundle");
+        assert_eq!(
+            claimed.len(),
+            bundles.len(),
+            "one list of claimed packets for each bundle"
+        );
         let serve_until = received_at + LEASE - STOP_BEFORE_LEASE_ENDS;
         let mut again = Vec::new();
         let mut brought = false;
         for ((key, bundle, receipt), claimed) in bundles.into_iter().zip(claimed) {
             brought |= claimed.len() < key.packets as usize;
-            if !self.rain.stock.add(key, bundle, receipt.clone(), &claimed, serve_until) {
+            if !self
+                .rain
+                .stock
+                .add(key, bundle, receipt.clone(), &claimed, serve_until)
+            {
                 again.push(receipt);
             }
         }

@@ -67,19 +67,27 @@ impl Winners {
         grab_id: Option<GrabId>,
     ) -> Known {
         let pinned = self.wins.pin();
-        let Some(wins) = pinned.get(user) else { return Known::Open };
+        let Some(wins) = pinned.get(user) else {
+            return Known::Open;
+        };
         let same_grab = |win: &&Win| grab_id.is_some() && win.grab_id == grab_id;
         if let Some(win) = wins.iter().find(same_grab) {
             return Known::Repeated(win.clone());
         }
         let period = period();
         let mut of_period = wins.iter().filter(|win| win.period == period);
-        let Some(first) = of_period.next() else { return Known::Open };
+        let Some(first) = of_period.next() else {
+            return Known::Open;
+        };
         if limit.count == 1 {
             return Known::Repeated(first.clone());
         }
         let count = 1 + of_period.count();
-        if count >= limit.count as usize { Known::LimitReached } else { Known::Open }
+        if count >= limit.count as usize {
+            Known::LimitReached
+        } else {
+            Known::Open
+        }
     }
 
     /// Marks a claim of `user` as under way; false when one is already.
@@ -105,7 +113,9 @@ impl Winners {
         if self.in_flight_count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        lock(&self.in_flight).get(user).map(watch::Sender::subscribe)
+        lock(&self.in_flight)
+            .get(user)
+            .map(watch::Sender::subscribe)
     }
 }
 
@@ -140,15 +150,24 @@ mod tests {
         winners.record(&bob, &win(1, 0, 7));
         winners.record(&bob, &win(1, 0, 7));
         assert_eq!(winners.claimed(), 1);
-        assert_eq!(winners.known(&bob, WinLimit::ONE, || 0, None), Known::Repeated(win(1, 0, 7)));
+        assert_eq!(
+            winners.known(&bob, WinLimit::ONE, || 0, None),
+            Known::Repeated(win(1, 0, 7))
+        );
         let other_case = UserId::trusted("Bob");
-        assert_eq!(winners.known(&other_case, WinLimit::ONE, || 0, None), Known::Open);
+        assert_eq!(
+            winners.known(&other_case, WinLimit::ONE, || 0, None),
+            Known::Open
+        );
     }
 
     #[test]
     fn several_wins_follow_the_period_and_the_grab_id() {
         let (winners, bob) = (Winners::default(), UserId::trusted("bob"));
-        let two = WinLimit { count: 2, per: Per::Wave };
+        let two = WinLimit {
+            count: 2,
+            per: Per::Wave,
+        };
         let tap = |n| Some(GrabId(Uuid::from_u128(n)));
         winners.record(&bob, &win(1, 1, 1));
         assert_eq!(winners.known(&bob, two, || 1, tap(2)), Known::Open);
@@ -156,7 +175,10 @@ mod tests {
         assert_eq!(winners.known(&bob, two, || 1, tap(3)), Known::LimitReached);
         assert_eq!(winners.known(&bob, two, || 1, None), Known::LimitReached);
         assert_eq!(winners.known(&bob, two, || 2, tap(3)), Known::Open);
-        assert_eq!(winners.known(&bob, two, || 2, tap(1)), Known::Repeated(win(1, 1, 1)));
+        assert_eq!(
+            winners.known(&bob, two, || 2, tap(1)),
+            Known::Repeated(win(1, 1, 1))
+        );
     }
 
     #[tokio::test]

@@ -54,7 +54,10 @@ pub(super) async fn wins(
     let origins = &redpacket.origins;
     let user = identity::participant(&headers, &Method::GET, &redpacket.tokens, origins, now)?;
     let id: CampaignId = id.parse().map_err(|_| ApiError::no_such_campaign())?;
-    let campaign = redpacket.directory.get(id).ok_or_else(ApiError::no_such_campaign)?;
+    let campaign = redpacket
+        .directory
+        .get(id)
+        .ok_or_else(ApiError::no_such_campaign)?;
     let winners = redpacket.ledger.wins(campaign.no, &user).await?;
     let own = |winner: &Winner| OwnWin {
         packet: WonPacket::new(&campaign, &winner.win),
