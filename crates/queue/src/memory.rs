@@ -100,7 +100,9 @@ impl MemoryQueue {
         Self::default()
     }
 
+    /// Locks the queues, which every call does once: so here calls are counted.
     fn state(&self) -> MutexGuard<'_, State> {
+        metrics::counter!("hongbao_queue_calls_total").increment(1);
         // Nothing that can panic stands between two changes that belong together, and the queue
         // may lose messages anyway: a poisoned lock is as good as another.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
