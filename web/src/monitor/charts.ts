@@ -91,6 +91,8 @@ export function distributionOption(sums: Outcomes, locale: string): EChartsOptio
         type: 'pie',
         radius: ['42%', '68%'],
         center: ['50%', '44%'],
+        // Narrow slices would write over each other; their figures are in the table.
+        minShowLabelAngle: 12,
         label: { formatter: '{d}%' },
         data: kinds.map((kind) => ({
           name: kind.name(),
@@ -117,7 +119,10 @@ export function amountsOption(
     xAxis: {
       type: 'category',
       data: names,
-      axisLabel: { hideOverlap: true, rotate: names.length > 6 ? 40 : 0 },
+      axisLabel: {
+        hideOverlap: true,
+        formatter: (_name: string, i: number) => shown(amounts[i]?.from ?? 0),
+      },
     },
     yAxis: { type: 'value', minInterval: 1 },
     series: [

@@ -2,6 +2,8 @@
  * A value of the server's that is asked for again and again while the page is seen, one ask
  * at a time. A failed ask keeps the last value: stale is better than gone, if it is said so.
  */
+import { untrack } from 'svelte';
+
 import { auth } from './auth.svelte.ts';
 
 export class Polled<T> {
@@ -20,8 +22,10 @@ export class Polled<T> {
 
   /** Starts asking; what is returned stops it. */
   start(): () => void {
+    this.#stopped = false;
     document.addEventListener('visibilitychange', this.#seen);
-    void this.refresh();
+    // What `load` reads must not make the effect that starts this run again.
+    untrack(() => void this.refresh());
     return () => {
       this.#stopped = true;
       clearTimeout(this.#timer);

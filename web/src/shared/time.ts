@@ -64,6 +64,14 @@ export function jittered(ms: number, random: () => number): number {
   return ms * (0.5 + random());
 }
 
+/** Time of day, with the date only when it is not today's. */
+export function shortTime(at: string | null | undefined, locale: string, nowMs: number): string {
+  if (!at) return '';
+  const date = new Date(at);
+  if (date.toDateString() !== new Date(nowMs).toDateString()) return dateTime(at, locale);
+  return date.toLocaleTimeString(locale, { hour12: false });
+}
+
 /** Date and time of day as people of `locale` write it; empty for none. */
 export function dateTime(at: string | null | undefined, locale: string): string {
   if (!at) return '';

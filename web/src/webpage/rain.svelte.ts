@@ -43,8 +43,7 @@ export class Rain {
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
     document.addEventListener('visibilitychange', this.#woken);
     addEventListener('online', this.#woken);
-    void this.refresh();
-    this.#connect();
+    void this.refresh().then(() => this.#connect());
   }
 
   stop(): void {
