@@ -15,8 +15,8 @@ pub const CONNECTIONS_MAX: usize = 16_000;
 /// The longest run, in seconds (7 days).
 pub const SECONDS_MAX: u64 = 7 * 86_400;
 
-/// What a run is asked to do.
-#[derive(Clone, Debug)]
+/// What a run is asked to do. Without `Debug`, because it holds a secret.
+#[derive(Clone)]
 pub struct Options {
     /// Where the server is.
     pub target: Target,
