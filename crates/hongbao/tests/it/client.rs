@@ -14,7 +14,7 @@ const CALL_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What a grab was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Won, or the same win again.
     Won {
         /// `wave-index`.
@@ -32,17 +32,17 @@ pub enum Answer {
 
 impl Answer {
     /// Whether it missed for this reason.
-    pub fn missed(&self, reason: &str) -> bool {
+    pub(crate) fn missed(&self, reason: &str) -> bool {
         *self == Self::Missed(reason.into())
     }
 
     /// Whether it was rejected for this reason.
-    pub fn rejected(&self, reason: &str) -> bool {
+    pub(crate) fn rejected(&self, reason: &str) -> bool {
         *self == Self::Rejected(reason.into())
     }
 
     /// The packet and its amount; the test fails when it is no win.
-    pub fn win(&self) -> (String, u64) {
+    pub(crate) fn win(&self) -> (String, u64) {
         match self {
             Self::Won { packet, amount, .. } => (packet.clone(), *amount),
             other => panic!("expected a win, was answered {other:?}"),
@@ -50,7 +50,7 @@ impl Answer {
     }
 
     /// Whether this is a win repeated.
-    pub fn is_repeated(&self) -> bool {
+    pub(crate) fn is_repeated(&self) -> bool {
         matches!(self, Self::Won { repeated: true, .. })
     }
 
@@ -70,18 +70,18 @@ impl Answer {
 
 /// Status and JSON body of a reply.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// The status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// The headers.
-    pub headers: reqwest::header::HeaderMap,
+    pub(crate) headers: reqwest::header::HeaderMap,
     /// The body; null when it is no JSON.
-    pub body: Value,
+    pub(crate) body: Value,
 }
 
 impl Reply {
     /// The body, of a reply that must have this status.
-    pub fn expect(self, status: u16) -> Value {
+    pub(crate) fn expect(self, status: u16) -> Value {
         assert_eq!(
             self.status.as_u16(),
             status,
@@ -92,7 +92,7 @@ impl Reply {
     }
 
     /// Checks the status and the code of an error, and its body's shape; gives the message.
-    pub fn expect_error(self, status: u16, code: &str) -> String {
+    pub(crate) fn expect_error(self, status: u16, code: &str) -> String {
         let error = self.expect(status)["error"].clone();
         assert_eq!(error["code"], code, "another code: {error}");
         assert!(
@@ -105,7 +105,7 @@ impl Reply {
 
 /// Talks to one server. Cheap to clone.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     admin: String,
@@ -113,7 +113,7 @@ pub struct Client {
 
 impl Client {
     /// A client of `server` that stays right across its restarts on the same ports.
-    pub fn new(server: &Server) -> Self {
+    pub(crate) fn new(server: &Server) -> Self {
         let http = reqwest::Client::builder()
             .timeout(CALL_MAX)
             .redirect(reqwest::redirect::Policy::none())
@@ -128,33 +128,33 @@ impl Client {
     }
 
     /// A request without any identity.
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
     /// A request with the organiser's API key.
-    pub fn organiser(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn organiser(&self, method: Method, path: &str) -> RequestBuilder {
         self.request(method, path).bearer_auth(ORGANISER_KEY)
     }
 
     /// GET as the organiser; must be 200.
-    pub async fn read(&self, path: &str) -> Value {
+    pub(crate) async fn read(&self, path: &str) -> Value {
         send(self.organiser(Method::GET, path)).await.expect(200)
     }
 
     /// POST as the organiser.
-    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
         send(self.organiser(Method::POST, path).json(body)).await
     }
 
     /// Creates a campaign, which must succeed, and gives its id.
-    pub async fn create(&self, body: &Value) -> String {
+    pub(crate) async fn create(&self, body: &Value) -> String {
         let campaign = self.post("/monitor/api/campaigns", body).await.expect(201);
         text(&campaign["id"])
     }
 
     /// One ask. `None` when it stays undecided: no reply, or 503.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         campaign: &str,
         token: &str,
@@ -180,13 +180,19 @@ impl Client {
     }
 
     /// A plain grab by `user`, decided at the first ask.
-    pub async fn grab(&self, campaign: &str, user: &str) -> Answer {
+    pub(crate) async fn grab(&self, campaign: &str, user: &str) -> Answer {
         let answer = self.ask(campaign, &token(user), None).await;
         answer.expect("the server decides a grab when nothing is broken")
     }
 
     /// A grab of this tap by `user`, decided at this ask.
-    pub async fn tap(&self, campaign: &str, user: &str, grab_id: Uuid, attempt: u32) -> Answer {
+    pub(crate) async fn tap(
+        &self,
+        campaign: &str,
+        user: &str,
+        grab_id: Uuid,
+        attempt: u32,
+    ) -> Answer {
         let answer = self
             .ask(campaign, &token(user), Some((grab_id, attempt)))
             .await;
@@ -194,7 +200,7 @@ impl Client {
     }
 
     /// Every winner of a campaign, page by page.
-    pub async fn winners(&self, campaign: &str) -> Vec<Value> {
+    pub(crate) async fn winners(&self, campaign: &str) -> Vec<Value> {
         let mut all = Vec::new();
         let mut cursor = String::new();
         loop {
@@ -209,7 +215,7 @@ impl Client {
     }
 
     /// The audit, which must find the books balanced.
-    pub async fn audit(&self, campaign: &str) -> Value {
+    pub(crate) async fn audit(&self, campaign: &str) -> Value {
         let audit = self
             .read(&format!("/monitor/api/campaigns/{campaign}/audit"))
             .await;
@@ -231,7 +237,7 @@ impl Client {
     }
 
     /// The sum of a counter over all its labels; 0 when it never counted.
-    pub async fn counter(&self, name: &str) -> u64 {
+    pub(crate) async fn counter(&self, name: &str) -> u64 {
         let url = format!("{}/metrics", self.admin);
         let reply = self
             .http
@@ -254,7 +260,7 @@ impl Client {
 }
 
 /// Sends, and reads the reply.
-pub async fn send(request: RequestBuilder) -> Reply {
+pub(crate) async fn send(request: RequestBuilder) -> Reply {
     let reply = request.send().await.expect("the server answers");
     let (status, headers) = (reply.status(), reply.headers().clone());
     let body = reply.bytes().await.expect("the reply is whole");
@@ -267,7 +273,7 @@ pub async fn send(request: RequestBuilder) -> Reply {
 }
 
 /// A server of its own for one test, in a folder that goes with it.
-pub fn serve() -> (tempfile::TempDir, Server, Client) {
+pub(crate) fn serve() -> (tempfile::TempDir, Server, Client) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let server = Plan::new(folder.path()).start();
     let client = Client::new(&server);

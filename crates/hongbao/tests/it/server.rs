@@ -14,11 +14,11 @@ use std::{
 };
 
 /// The secrets that every test server is started with.
-pub const TOKEN_SECRET: &str = "a-token-secret-for-tests-of-32-bytes-or-more";
+pub(crate) const TOKEN_SECRET: &str = "a-token-secret-for-tests-of-32-bytes-or-more";
 /// See [`TOKEN_SECRET`].
-pub const ORGANISER_KEY: &str = "an-organiser-key-for-tests-of-32-bytes-or-more";
+pub(crate) const ORGANISER_KEY: &str = "an-organiser-key-for-tests-of-32-bytes-or-more";
 /// See [`TOKEN_SECRET`].
-pub const SERVICE_KEY: &str = "a-service-key-for-tests-of-32-bytes-or-more";
+pub(crate) const SERVICE_KEY: &str = "a-service-key-for-tests-of-32-bytes-or-more";
 
 /// Nothing is asserted about time; this only ends a test that would otherwise hang.
 const START_MAX: Duration = Duration::from_secs(120);
@@ -27,32 +27,32 @@ const LOG_LINES_MAX: usize = 2_000;
 
 /// How a server is started; the folder and the ports outlive one start.
 #[derive(Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The data directory.
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// The public port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The admin port (metrics).
-    pub admin_port: u16,
+    pub(crate) admin_port: u16,
     /// The inner port (between services).
-    pub inner_port: u16,
+    pub(crate) inner_port: u16,
     /// More environment.
-    pub env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
 }
 
 /// A running server. Dropped, it is killed; in a failing test its output is printed.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     log: Log,
     /// How it was started.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// Where it answers, such as `127.0.0.1:20001`.
-    pub address: String,
+    pub(crate) address: String,
 }
 
 /// A port below the range that outgoing connections take theirs from: a client that retries
 /// while the server is down could otherwise be given the server's own port.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 10_000).expect("below 10,000");
     loop {
@@ -65,7 +65,7 @@ pub fn free_port() -> u16 {
 
 impl Plan {
     /// A plan for `folder` with ports of its own.
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self {
             data: folder.join("data"),
             port: free_port(),
@@ -76,13 +76,13 @@ impl Plan {
     }
 
     /// The same plan with one more environment variable.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
     /// The command `hongbao ARGS`, with this plan's settings and none of the caller's.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hongbao"));
         for (name, _) in std::env::vars() {
             if name.starts_with("HONGBAO_") || name.starts_with("DB_") || name == "MNS_URL" {
@@ -115,7 +115,7 @@ impl Plan {
     ///
     /// # Errors
     /// Its exit and output, when it ended instead.
-    pub fn try_start(&self) -> Result<Server, String> {
+    pub(crate) fn try_start(&self) -> Result<Server, String> {
         self.try_start_command(self.command(&["serve"]))
     }
 
@@ -131,19 +131,19 @@ impl Plan {
     }
 
     /// Starts `hongbao serve`, which must come up.
-    pub fn start(&self) -> Server {
+    pub(crate) fn start(&self) -> Server {
         self.try_start()
             .unwrap_or_else(|refused| panic!("the server did not start: {refused}"))
     }
 
     /// Starts `command`, a changed [`Self::command`], which must come up.
-    pub fn start_command(&self, command: Command) -> Server {
+    pub(crate) fn start_command(&self, command: Command) -> Server {
         self.try_start_command(command)
             .unwrap_or_else(|refused| panic!("the server did not start: {refused}"))
     }
 
     /// Starts `hongbao serve` without waiting for anything.
-    pub fn spawn(&self) -> Server {
+    pub(crate) fn spawn(&self) -> Server {
         self.spawn_command(self.command(&["serve"]))
     }
 
@@ -174,7 +174,7 @@ impl Server {
     ///
     /// # Errors
     /// The exit and the output, when the process ended instead.
-    pub fn wait_until_listening(&mut self) -> Result<(), String> {
+    pub(crate) fn wait_until_listening(&mut self) -> Result<(), String> {
         match self.log.listening.recv_timeout(START_MAX) {
             Ok(address) => {
                 self.address = address;
@@ -190,13 +190,13 @@ impl Server {
     }
 
     /// Kills it as a power switch would: SIGKILL, no goodbye.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("a child can be waited for");
     }
 
     /// Asks it to drain (SIGTERM).
-    pub fn ask_to_stop(&self) {
+    pub(crate) fn ask_to_stop(&self) {
         let sent = Command::new("sh")
             .args(["-c", &format!("kill -TERM {}", self.child.id())])
             .status()
@@ -205,18 +205,18 @@ impl Server {
     }
 
     /// Drains it and gives its exit.
-    pub fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(mut self) -> ExitStatus {
         self.ask_to_stop();
         self.wait()
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("a child can be waited for")
     }
 
     /// What it wrote so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log
             .lines
             .lock()

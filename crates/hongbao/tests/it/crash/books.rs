@@ -19,7 +19,7 @@ use crate::{
 const SETTLERS: u64 = 16;
 
 /// Wins what is left of every campaign, sees it sold out, and checks the books.
-pub async fn settle_and_check(load: &Arc<Load>, rains: &[Arc<Rain>]) {
+pub(crate) async fn settle_and_check(load: &Arc<Load>, rains: &[Arc<Rain>]) {
     for rain in rains {
         let settlers: Vec<_> = (0..SETTLERS)
             .map(|worker| tokio::spawn(settle(load.clone(), rain.clone(), worker)))
@@ -72,7 +72,7 @@ async fn settle(load: Arc<Load>, rain: Arc<Rain>, worker: u64) {
 
 /// What every user was told is what the server kept, packet by packet; nobody is over the
 /// limit; the audit balances; the counters of wins are exact.
-pub async fn check(load: &Load, rain: &Rain) {
+pub(crate) async fn check(load: &Load, rain: &Rain) {
     let winners = load.client.winners(&rain.id).await;
     let mut kept = HashMap::new();
     let mut wins_of: HashMap<String, usize> = HashMap::new();
@@ -125,7 +125,7 @@ pub async fn check(load: &Load, rain: &Rain) {
 }
 
 /// The same for a campaign that was closed in the rain: refunded once, and nothing since.
-pub async fn check_closed(load: &Load, closing: &Closing) {
+pub(crate) async fn check_closed(load: &Load, closing: &Closing) {
     check(load, &closing.rain).await;
     let audit = load.client.audit(&closing.rain.id).await;
     assert_eq!(number(&audit["unclaimed"]), 0, "{audit}");

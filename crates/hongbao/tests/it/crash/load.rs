@@ -28,29 +28,29 @@ const TOP_UP_PACKETS: u64 = 300;
 
 /// Who won a packet, and what it holds, as a user was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub(crate) struct Told {
     /// The winner.
-    pub user: String,
+    pub(crate) user: String,
     /// Minor units.
-    pub amount: u64,
+    pub(crate) amount: u64,
 }
 
 /// One campaign under load, and what its users were told by packet.
-pub struct Rain {
+pub(crate) struct Rain {
     /// The campaign's id.
-    pub id: String,
+    pub(crate) id: String,
     /// How often one user may win in all; `None`: once a wave.
-    pub wins_max: Option<usize>,
+    pub(crate) wins_max: Option<usize>,
     /// Packets in all, top-ups included.
-    pub packets: AtomicU64,
+    pub(crate) packets: AtomicU64,
     /// By packet id.
-    pub told: Mutex<HashMap<String, Told>>,
+    pub(crate) told: Mutex<HashMap<String, Told>>,
 }
 
 impl Rain {
     /// Notes a win that `user` was told of. A packet told to two users, or with two amounts,
     /// fails the test.
-    pub fn note(&self, user: &str, answer: &Answer) {
+    pub(crate) fn note(&self, user: &str, answer: &Answer) {
         let (packet, amount) = answer.win();
         let told = Told {
             user: user.into(),
@@ -66,24 +66,24 @@ impl Rain {
 }
 
 /// A campaign that was closed in the rain, and the answer of the close.
-pub struct Closing {
+pub(crate) struct Closing {
     /// What its users were told.
-    pub rain: Arc<Rain>,
+    pub(crate) rain: Arc<Rain>,
     /// The answers of `/close`.
-    pub answers: Vec<Value>,
+    pub(crate) answers: Vec<Value>,
 }
 
 /// What all users share.
-pub struct Load {
+pub(crate) struct Load {
     /// The way to the server, whichever process that is.
-    pub client: Client,
+    pub(crate) client: Client,
     stopping: AtomicBool,
     told: AtomicU64,
 }
 
 impl Load {
     /// A load on `server` and on what follows it on the same port.
-    pub fn new(server: &Server) -> Self {
+    pub(crate) fn new(server: &Server) -> Self {
         Self {
             client: Client::new(server),
             stopping: AtomicBool::new(false),
@@ -92,7 +92,7 @@ impl Load {
     }
 
     /// Lets every user finish its tap and go.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
@@ -101,12 +101,18 @@ impl Load {
     }
 
     /// How many taps were answered with a win.
-    pub fn told(&self) -> u64 {
+    pub(crate) fn told(&self) -> u64 {
         self.told.load(Ordering::Relaxed)
     }
 
     /// One tap of `user`, asked until it is decided.
-    pub async fn tap(&self, rain: &Rain, user: &str, grab_id: Uuid, first_attempt: u32) -> Answer {
+    pub(crate) async fn tap(
+        &self,
+        rain: &Rain,
+        user: &str,
+        grab_id: Uuid,
+        first_attempt: u32,
+    ) -> Answer {
         let token = token(user);
         for attempt in first_attempt.. {
             match self
@@ -128,7 +134,7 @@ impl Load {
     }
 
     /// An organiser's POST, repeated until it is answered.
-    pub async fn post(&self, path: &str, key: Option<&str>, body: &Value) -> Value {
+    pub(crate) async fn post(&self, path: &str, key: Option<&str>, body: &Value) -> Value {
         loop {
             let mut request = self.client.organiser(Method::POST, path).json(body);
             if let Some(key) = key {
@@ -152,7 +158,7 @@ impl Load {
     }
 
     /// A new campaign, made once however often the call must be repeated.
-    pub async fn rain(&self, wins_max: usize, key: &str, body: &Value) -> Arc<Rain> {
+    pub(crate) async fn rain(&self, wins_max: usize, key: &str, body: &Value) -> Arc<Rain> {
         let created = self.post("/monitor/api/campaigns", Some(key), body).await;
         Arc::new(Rain {
             id: text(&created["id"]),
@@ -163,7 +169,7 @@ impl Load {
     }
 
     /// A new campaign whose waves open while the process is killed.
-    pub async fn rain_of_waves(&self, round: u64) -> Arc<Rain> {
+    pub(crate) async fn rain_of_waves(&self, round: u64) -> Arc<Rain> {
         let waves = json!({"packets": 240, "batches": 8, "interval_seconds": 1, "win_limit": {"count": 1, "per": "wave"}});
         let rain = self
             .rain(1, &format!("waves-{round}"), &with(plain(1), waves))
@@ -177,7 +183,7 @@ impl Load {
 }
 
 /// New users all the time; each may win once, and some ask again.
-pub async fn win_once(load: Arc<Load>, rain: Arc<Rain>, worker: u64, mut random: Random) {
+pub(crate) async fn win_once(load: Arc<Load>, rain: Arc<Rain>, worker: u64, mut random: Random) {
     for n in 0.. {
         if !load.raining() {
             return;
@@ -202,7 +208,7 @@ pub async fn win_once(load: Arc<Load>, rain: Arc<Rain>, worker: u64, mut random:
 }
 
 /// Users that win three times and then no more; earlier taps are asked again in between.
-pub async fn win_several(load: Arc<Load>, rain: Arc<Rain>, worker: u64, mut random: Random) {
+pub(crate) async fn win_several(load: Arc<Load>, rain: Arc<Rain>, worker: u64, mut random: Random) {
     for n in 0.. {
         let user = format!("several-{worker}-{n}");
         let mut wins: Vec<(Uuid, (String, u64))> = Vec::new();
@@ -235,7 +241,12 @@ pub async fn win_several(load: Arc<Load>, rain: Arc<Rain>, worker: u64, mut rand
 }
 
 /// A few users that take part in every wave.
-pub async fn win_in_waves(load: Arc<Load>, rain: Arc<Rain>, worker: u64, mut random: Random) {
+pub(crate) async fn win_in_waves(
+    load: Arc<Load>,
+    rain: Arc<Rain>,
+    worker: u64,
+    mut random: Random,
+) {
     while load.raining() {
         let user = format!("wave-{worker}-{}", random.below(10));
         let answer = load.tap(&rain, &user, random.uuid(), 1).await;
@@ -251,7 +262,7 @@ pub async fn win_in_waves(load: Arc<Load>, rain: Arc<Rain>, worker: u64, mut ran
 }
 
 /// One top-up, made once however often the call must be repeated.
-pub async fn top_up(load: Arc<Load>, rain: Arc<Rain>, round: u64) {
+pub(crate) async fn top_up(load: Arc<Load>, rain: Arc<Rain>, round: u64) {
     let body = json!({"packets": TOP_UP_PACKETS, "total": TOP_UP_PACKETS * 100});
     let path = format!("/monitor/api/campaigns/{}/top-up", rain.id);
     load.post(&path, Some(&format!("top-up-{round}")), &body)
@@ -260,7 +271,7 @@ pub async fn top_up(load: Arc<Load>, rain: Arc<Rain>, round: u64) {
 }
 
 /// A campaign that is closed while its users grab and the process may be killed.
-pub async fn close_in_the_rain(load: Arc<Load>, round: u64, mut random: Random) -> Closing {
+pub(crate) async fn close_in_the_rain(load: Arc<Load>, round: u64, mut random: Random) -> Closing {
     let rain = load.rain(1, &format!("closing-{round}"), &plain(400)).await;
     let users: Vec<_> = (0..4)
         .map(|worker| {
