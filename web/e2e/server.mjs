@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -29,7 +29,7 @@ export async function openServer() {
     };
   }
   const built = fileURLToPath(new URL('../../target/debug/hongbao', import.meta.url));
-  const binary = process.env.HONGBAO_BIN ?? built;
+  const binary = resolve(process.env.HONGBAO_BIN ?? built);
   if (!existsSync(binary)) throw new Error(`there is no ${binary}: set HONGBAO_BIN or HONGBAO_URL`);
   return start(binary);
 }
