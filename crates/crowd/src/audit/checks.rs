@@ -222,24 +222,30 @@ fn own_packets_only(evidence: &Evidence) -> Verdict {
 }
 
 fn books_read(evidence: &Evidence) -> Verdict {
-    fn failure<T>(source: &Source<T>) -> Option<&str> {
+    /// Whether it was tried, and why it failed.
+    fn tried<T>(source: &Source<T>) -> Option<Result<(), &str>> {
         match source {
-            Source::Failed(why) => Some(why),
-            Source::Read(_) | Source::NoKey => None,
+            Source::Read(_) => Some(Ok(())),
+            Source::Failed(why) => Some(Err(why)),
+            Source::NoKey => None,
         }
     }
     let books = &evidence.books;
-    let failures = [
-        failure(&books.terms),
-        failure(&books.winners),
-        failure(&books.audits),
-        failure(&books.own_wins),
+    let tried = [
+        tried(&books.terms),
+        tried(&books.winners),
+        tried(&books.audits),
+        tried(&books.own_wins),
     ];
     let mut finding = Finding::default();
-    for why in failures.into_iter().flatten() {
-        finding.add(|| why.to_owned());
+    let mut examined = 0;
+    for result in tried.into_iter().flatten() {
+        examined += 1;
+        if let Err(why) = result {
+            finding.add(|| why.to_owned());
+        }
     }
-    finding.verdict(failures.len())
+    finding.verdict(examined)
 }
 
 fn by_packet(winners: &[Winner]) -> HashMap<PacketId, &Winner> {

@@ -79,6 +79,12 @@ impl ServerArgs {
             (None, None) => (PathBuf::from(DATA_DIR_DEFAULT).join(KEY_FILE), false),
         };
         match std::fs::read_to_string(&path) {
+            Ok(text) if text.trim().is_empty() => {
+                bail!(
+                    "there is no organiser key in {}: it is empty",
+                    path.display()
+                )
+            }
             Ok(text) => Ok(Some(Key {
                 value: text.trim().to_owned(),
                 source: path.display().to_string(),
@@ -304,6 +310,18 @@ mod tests {
         };
         let error = format!("{:#}", args.key().err().unwrap());
         assert!(error.contains("/nowhere/key"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_key_file_holds_no_key() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(KEY_FILE), "\n").unwrap();
+        let args = ServerArgs {
+            data_dir: Some(dir.path().to_owned()),
+            ..args(URL_DEFAULT)
+        };
+        let error = args.key().err().unwrap().to_string();
+        assert!(error.contains("it is empty"), "{error}");
     }
 
     #[test]

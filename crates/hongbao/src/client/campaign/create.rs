@@ -46,7 +46,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     batches: u32,
     /// Seconds between two waves.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = whole_seconds)]
     interval: u32,
     /// Split at random: what all packets hold together.
     #[arg(long, value_name = "TOTAL", help_heading = "Split")]
@@ -95,7 +95,7 @@ pub struct CreateArgs {
         value_parser = per, help_heading = "Who may win")]
     per: Value,
     /// One attempt per user in so many seconds.
-    #[arg(long, value_name = "SECONDS", help_heading = "Who may win")]
+    #[arg(long, value_name = "SECONDS", value_parser = whole_seconds, help_heading = "Who may win")]
     attempt_window: Option<u32>,
     /// The share of attempts, from 0 to 1, that is given up at random.
     #[arg(long, value_name = "SHARE", help_heading = "Who may win")]
@@ -168,6 +168,12 @@ fn per(text: &str) -> Result<Value, String> {
             Ok(json!({ "seconds": seconds }))
         }
     }
+}
+
+/// Reads whole seconds, with or without an `s` behind.
+fn whole_seconds(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('s').unwrap_or(text).parse();
+    number.map_err(|_| format!("`{text}` is no whole number of seconds such as 2 or 2s"))
 }
 
 /// Users with commas between, or a file's lines.
@@ -322,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_missions_own_example() {
-        let line = "--title T --packets 10 --batches 3 --interval 2 --lucky 10000 --min 5";
+        let line = "--title T --packets 10 --batches 3 --interval 2s --lucky 10000 --min 5";
         let line: Vec<_> = line.split(' ').collect();
         let expected = json!({
             "title": "T", "packets": 10, "batches": 3, "interval_seconds": 2, "currency": "CNY",
