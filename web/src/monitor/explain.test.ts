@@ -20,6 +20,7 @@ it.each([
   expect(placed(refusal(message), FIELDS).field).toBe(field);
 });
 
-it('shows the message as a sentence without marks', () => {
-  expect(placed(refusal('`title` is empty'), FIELDS).message).toBe('"title" is empty');
+it('says what is wrong as a sentence, and where only when it does not stand there', () => {
+  expect(placed(refusal('`title` is empty'), FIELDS).words()).toBe('Is empty');
+  expect(placed(refusal('`other` is empty'), FIELDS).words()).toBe('"other" is empty');
 });

@@ -9,7 +9,8 @@ const BY_CODE: Record<string, () => string> = {
   unavailable: m.o_error_unavailable,
 };
 
-export function explain(error: unknown): string {
+/** Why `error` happened; `field` is left out of the words when they stand beside it. */
+export function explain(error: unknown, field: string | null = null): string {
   if (!(error instanceof ApiError)) return m.o_error_network();
   const known = BY_CODE[error.code]?.();
   if (known) return known;
@@ -17,7 +18,9 @@ export function explain(error: unknown): string {
   if (error.status >= 500) {
     return error.requestId ? m.o_error_server({ id: error.requestId }) : m.o_error_unavailable();
   }
-  return plain(error.message);
+  const mark = `\`${field}\` `;
+  const beside = field !== null && error.message.startsWith(mark);
+  return plain(beside ? error.message.slice(mark.length) : error.message);
 }
 
 /** The server's message without its field marks, as a sentence. */
@@ -30,7 +33,8 @@ export function plain(message: string): string {
 export interface Placed {
   /** The form's field, or null for the form as a whole. */
   field: string | null;
-  message: string;
+  /** In the words of the language in use when it is called. */
+  words: () => string;
 }
 
 /**
@@ -38,9 +42,8 @@ export interface Placed {
  * part only, or by the group it stands in.
  */
 export function placed(error: unknown, fields: readonly string[]): Placed {
-  const message = explain(error);
   const named = error instanceof ApiError ? error.field : null;
-  if (named === null) return { field: null, message };
+  if (named === null) return { field: null, words: () => explain(error) };
   const path = named.replace(/\[(\d+)\]/g, '.$1');
   const found =
     fields.find((field) => field === path) ??
@@ -48,5 +51,5 @@ export function placed(error: unknown, fields: readonly string[]): Placed {
     fields.find((field) => path.startsWith(`${field}.`)) ??
     fields.find((field) => field.startsWith(`${path}.`)) ??
     null;
-  return { field: found, message };
+  return { field: found, words: () => explain(error, found === null ? null : named) };
 }

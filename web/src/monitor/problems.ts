@@ -16,8 +16,16 @@ const WORDS: Record<Problem, () => string> = {
   tier_count: m.o_problem_tier_count,
 };
 
-export function inWords(problems: Problems): Record<string, string> {
-  return Object.fromEntries(Object.entries(problems).map(([field, what]) => [field, WORDS[what]()]));
+/** What is wrong with the fields of a form, each in the words of the language in use. */
+export type Faults = Record<string, () => string>;
+
+export function inWords(problems: Problems): Faults {
+  return Object.fromEntries(Object.entries(problems).map(([field, what]) => [field, WORDS[what]]));
+}
+
+/** The faults as they read now. */
+export function written(faults: Faults): Record<string, string> {
+  return Object.fromEntries(Object.entries(faults).map(([field, words]) => [field, words()]));
 }
 
 /** Puts the focus on the first field that is marked as wrong, once the marks are drawn. */
