@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rules::{Fen, PacketId, Per};
+use rules::{Fen, PacketId, Per, WinLimit};
 
 use super::{Check, Evidence, Source, Verdict, Winner, periods::Periods};
 
@@ -142,7 +142,14 @@ fn every_tap_has_its_answer(evidence: &Evidence) -> Verdict {
 fn repeats_agree(evidence: &Evidence) -> Verdict {
     let mut finding = Finding::default();
     let name = |user: u32| &evidence.users[user as usize];
+    let limit = match &evidence.books.terms {
+        Source::Read(terms) => terms.win_limit,
+        Source::NoKey | Source::Failed(_) => None,
+    };
     for changed in &evidence.changed {
+        if !changed.fresh && limit != Some(WinLimit::ONE) {
+            continue;
+        }
         finding.add(|| {
             let then = match changed.then {
                 Some(packet) => format!("packet {packet}"),
@@ -181,8 +188,7 @@ fn repeats_agree(evidence: &Evidence) -> Verdict {
             });
         }
     }
-    if let Source::Read(terms) = &evidence.books.terms
-        && let Some(limit) = terms.win_limit
+    if let Some(limit) = limit
         && limit.per == Per::Campaign
     {
         for (user, packets) in &packets {

@@ -1,6 +1,6 @@
 //! Each check is seen to hold on honest books, and to fail when one thing is falsified.
 
-use rules::{Timestamp, UserId, WinLimit};
+use rules::{Timestamp, UserId};
 
 use super::*;
 use crate::audit::{
@@ -136,13 +136,29 @@ fn a_tap_without_an_answer() {
 
 #[test]
 fn a_win_taken_back_or_changed_by_the_repeat() {
-    for then in [None, Some(packet(9))] {
+    for (fresh, then) in [
+        (true, None),
+        (true, Some(packet(9))),
+        (false, None),
+        (false, Some(packet(9))),
+    ] {
         let changed = Changed {
             user: 0,
             first: packet(1),
+            fresh,
             then,
         };
-        caught(move |e| e.changed.push(changed), &["repeats_agree"]);
+        caught(|e| e.changed.push(changed), &["repeats_agree"]);
+        // Where a user can win again, another tap's win may be over when the repeat comes.
+        let expected: &[_] = if fresh { &["repeats_agree"] } else { &[] };
+        let several = |e: &mut Evidence| {
+            e.changed.push(changed);
+            terms(e).win_limit = Some(WinLimit {
+                count: 1,
+                per: Per::Seconds(60),
+            });
+        };
+        caught(several, expected);
     }
 }
 

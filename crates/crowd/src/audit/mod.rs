@@ -36,6 +36,9 @@ pub struct Changed {
     pub user: u32,
     /// What the first reply said was won.
     pub first: PacketId,
+    /// Whether it said so as of a new win, which is then this tap's own; a win repeated to it
+    /// may belong to an earlier tap and to a period that is over when the repeat comes.
+    pub fresh: bool,
     /// What the repeat said was won; `None` when it was no win.
     pub then: Option<PacketId>,
 }

@@ -165,8 +165,8 @@ impl Tally {
     }
 
     /// A repeat of a tap was answered otherwise than its first reply.
-    pub(crate) fn changed(&self, user: u32, first: PacketId, then: Option<PacketId>) {
-        lock(&self.changed).push(Changed { user, first, then });
+    pub(crate) fn changed(&self, changed: Changed) {
+        lock(&self.changed).push(changed);
     }
 
     fn mark(&self, user: u32, mark: u8) {

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::{arrivals::Queue, login::User, tally::Tally};
 use crate::{
+    audit::Changed,
     http::{
         contract::{Answer, error_of, retry_after, worth_repeating},
         link::{Link, Reply, request},
@@ -115,8 +116,8 @@ pub(crate) struct Tap {
     grab: Uuid,
     attempt: u32,
     intended: Instant,
-    /// What a reply that was dropped on purpose had said: the repeat must say the same.
-    dropped_win: Option<PacketId>,
+    /// What a reply that was dropped on purpose had said was won, and whether as a new win.
+    dropped_win: Option<(PacketId, bool)>,
     _in_flight: InFlight,
 }
 
@@ -213,7 +214,11 @@ async fn drop_reply(
     let Ok(reply) = reply else { return };
     if let Ok(Answer::Won { packet, repeated }) = Answer::parse(&reply.body) {
         shared.tally.told(tap.user, &packet, repeated);
-        tap.dropped_win = Some(packet.id);
+        // A new win is this tap's own, and says more than a repeated one that follows it.
+        tap.dropped_win = match tap.dropped_win {
+            Some((own, true)) => Some((own, true)),
+            _ => Some((packet.id, !repeated)),
+        };
     }
 }
 
@@ -237,10 +242,15 @@ fn answered(shared: &Shared, tap: &Tap, reply: &Reply) {
         }
         Answer::Rejected(_) => None,
     };
-    if let Some(first) = tap.dropped_win
+    if let Some((first, fresh)) = tap.dropped_win
         && now != Some(first)
     {
-        shared.tally.changed(tap.user, first, now);
+        shared.tally.changed(Changed {
+            user: tap.user,
+            first,
+            fresh,
+            then: now,
+        });
     }
 }
 

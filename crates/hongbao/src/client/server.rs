@@ -247,8 +247,36 @@ impl Server {
             Some(id) if status.is_server_error() && !id.is_empty() => format!("; request {id}"),
             _ => String::new(),
         };
-        anyhow!("{} refuses: {said}{advice}{id}", self.url)
+        let words = format!("{} refuses: {said}{advice}{id}", self.url);
+        if status.is_client_error() {
+            Refused(words).into()
+        } else {
+            anyhow!(words)
+        }
     }
+}
+
+/// The server understood the call and did nothing; sending it again changes nothing.
+#[derive(Debug)]
+struct Refused(String);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Adds to an error that leaves open whether the call was done how to repeat it safely.
+pub(crate) fn advise_repeat(error: anyhow::Error, idempotency_key: &str) -> anyhow::Error {
+    if error.is::<Refused>() {
+        return error;
+    }
+    error.context(format!(
+        "it is not known to be done; the same command with --idempotency-key {idempotency_key} \
+         does it once at most"
+    ))
 }
 
 async fn json(url: &str, reply: Response) -> anyhow::Result<Value> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::presented::present;
 use crate::client::{
-    server::ServerArgs,
+    server::{ServerArgs, advise_repeat},
     show::{self, Campaign, Out},
 };
 
@@ -288,9 +288,7 @@ pub(super) async fn run(args: CreateArgs, out: Out<'_>) -> anyhow::Result<ExitCo
     let created = server
         .post("/monitor/api/campaigns", &body, Some(&key))
         .await
-        .with_context(|| {
-            format!("the campaign was not created, as far as is known; repeat the command with --idempotency-key {key}")
-        })?;
+        .map_err(|error| advise_repeat(error, &key))?;
     if args.json {
         show::json(out, &created)?;
         return Ok(ExitCode::SUCCESS);

@@ -106,6 +106,21 @@ async fn a_create_whose_reply_is_lost_is_sent_again_with_the_same_key() {
 }
 
 #[tokio::test]
+async fn only_a_create_whose_outcome_is_unknown_advises_a_repeat() {
+    let line = "create --title T --packets 7 --equal 1 --idempotency-key k-1";
+    let line: Vec<_> = line.split(' ').collect();
+    let unknown = Fake::start([]).await;
+    let (result, _) = run_line(&unknown, &line).await;
+    let error = format!("{:#}", result.unwrap_err());
+    assert!(error.contains("--idempotency-key k-1"), "{error}");
+    let refused = Fake::start([refusal(400, "invalid_field")]).await;
+    let (result, _) = run_line(&refused, &line).await;
+    let error = format!("{:#}", result.unwrap_err());
+    assert!(error.contains("it says why (invalid_field)"), "{error}");
+    assert!(!error.contains("--idempotency-key"), "{error}");
+}
+
+#[tokio::test]
 async fn a_refusal_says_code_message_and_where() {
     let fake = Fake::start([refusal(409, "campaign_ended")]).await;
     let (result, _) = run_line(&fake, &["pause", ID]).await;

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
 use rules::CampaignId;
 use serde_json::json;
@@ -13,7 +12,7 @@ use super::{
     presented::present,
 };
 use crate::client::{
-    server::ServerArgs,
+    server::{ServerArgs, advise_repeat},
     show::{self, Campaign, Out},
 };
 
@@ -73,9 +72,7 @@ pub(super) async fn run(args: TopUpArgs, out: Out<'_>) -> anyhow::Result<ExitCod
     let after = server
         .post(&path(args.id, "/top-up"), &body, Some(&key))
         .await
-        .with_context(|| {
-            format!("no packets were added, as far as is known; repeat the command with --idempotency-key {key}")
-        })?;
+        .map_err(|error| advise_repeat(error, &key))?;
     if args.json {
         show::json(out, &after)?;
         return Ok(ExitCode::SUCCESS);
