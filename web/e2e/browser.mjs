@@ -27,7 +27,7 @@ export const launch = () =>
 
 /**
  * A page of its own visitor. Everything that a user's console would show as an error goes to
- * `problems`, except answers that `expected` (status and path) says are part of the walk.
+ * `problems`, except what `expected` (its words and path) says is part of the walk.
  */
 export async function visitor(browser, { size, language, problems, expected = [] }) {
   const context = await browser.newContext({
@@ -48,7 +48,7 @@ export async function visitor(browser, { size, language, problems, expected = []
     if (!['error', 'warning'].includes(message.type())) return;
     const { url } = message.location();
     const known = expected.some(
-      ({ status, path }) => message.text().includes(`status of ${status}`) && url.includes(path),
+      ({ says, path }) => message.text().includes(says) && url.includes(path),
     );
     if (!known) problems.push(`${page.url()}: ${message.text()} ${url}`);
   });

@@ -65,9 +65,9 @@ const say = (page, language) =>
   page.getByRole('group', { name: 'Language' }).getByRole('button', { name: language }).click();
 
 const expected = [
-  { status: 401, path: '/monitor/api/sessions' },
-  { status: 400, path: '/monitor/api/campaigns' },
-  { status: 404, path: '/redpacket/campaigns/' },
+  { says: 'status of 401', path: '/monitor/api/sessions' },
+  { says: 'status of 400', path: '/monitor/api/campaigns' },
+  { says: 'status of 404', path: '/redpacket/campaigns/' },
 ];
 const desk = await visitor(browser, { size: DESK, language: 'en-GB', problems, expected });
 const phoneZh = await visitor(browser, { size: PHONE, language: 'zh-CN', problems, expected });
@@ -207,12 +207,43 @@ await step('a grab whose replies are lost still gets its one answer', async () =
       json: { error: { code: 'unavailable', message: 'lost', request_id: 'e2e' } },
     });
   });
-  expected.push({ status: 503, path: '/grab' });
+  expected.push({ says: 'status of 503', path: '/grab' });
   await phoneEn.getByRole('button', { name: 'Grab', exact: true }).click();
   await phoneEn.getByText('You have won already:').waitFor({ timeout: RAIN_MS });
   assert.deepEqual(asked.map((headers) => headers['grab-attempt']), ['1', '2', '3']);
   assert.equal(new Set(asked.map((headers) => headers['grab-id'])).size, 1);
   await phoneEn.unroute('**/grab');
+});
+
+await step('a grab without a network waits, and gets its answer when there is one', async () => {
+  expected.push({ says: 'ERR_INTERNET_DISCONNECTED', path: '/redpacket/' });
+  await phoneEn.context().setOffline(true);
+  await phoneEn.getByText('You are offline.').waitFor();
+  await phoneEn.getByRole('button', { name: 'Grab', exact: true }).click();
+  await phoneEn.getByText('Still checking.').waitFor();
+  await look(phoneEn, 'phone-offline');
+  await say(phoneEn, 'English');
+  await phoneEn.context().setOffline(false);
+  await phoneEn.getByText('You have won already:').waitFor({ timeout: RAIN_MS });
+  await phoneEn.getByText('You are offline.').waitFor({ state: 'detached' });
+});
+
+await step('a token that is no longer taken leads to the code and back to the same tap', async () => {
+  expected.push({ says: 'status of 401', path: '/redpacket/' });
+  await phoneEn.context().clearCookies();
+  const asked = [];
+  phoneEn.on('request', (request) => {
+    if (request.url().endsWith('/grab')) asked.push(request.headers()['grab-id']);
+  });
+  await phoneEn.getByRole('button', { name: 'Grab', exact: true }).click();
+  await phoneEn.getByText('Your sign-in has run out.').waitFor();
+  await look(phoneEn, 'phone-expired');
+  await say(phoneEn, 'English');
+  await phoneEn.getByLabel('Your identification code').fill(codes.en);
+  await phoneEn.getByRole('button', { name: 'Enter' }).click();
+  await phoneEn.getByText('You have won already:').waitFor({ timeout: RAIN_MS });
+  assert.equal(asked.length, 2);
+  assert.equal(new Set(asked).size, 1, 'the tap that was refused is the one that is answered');
 });
 
 await step('the live state shows every wave open and the wins', async () => {
