@@ -48,6 +48,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// Writes a campaign, its planned waves and its fence slots.
     async fn create_campaign(&self, new: NewCampaign, once: Option<Idempotency>) -> Result<Once>;
 
+    /// What an earlier call under the same key has done; `None`: there was none. For refusals
+    /// that a repeat must not meet because the first call, or time, has brought them about.
+    async fn done_before(&self, once: &Idempotency) -> Result<Option<Once>>;
+
     /// The campaign with its waves; `None` when there is none.
     async fn campaign(&self, id: CampaignId) -> Result<Option<Campaign>>;
 

@@ -83,6 +83,11 @@ pub(super) async fn create(
     Ok(Once::Done(new.id))
 }
 
+/// See [`crate::Ledger::done_before`].
+pub(super) async fn done(inner: &Inner, once: &Idempotency) -> Result<Option<Once>, Fail> {
+    done_before(&mut *inner.snapshot().await?, once).await
+}
+
 /// What an earlier call under the same key has done.
 pub(super) async fn done_before(
     conn: &mut SqliteConnection,

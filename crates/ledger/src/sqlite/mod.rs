@@ -90,6 +90,10 @@ impl Ledger for SqliteLedger {
         self.answer(campaigns::create(&self.inner, &new, once.as_ref()).await)
     }
 
+    async fn done_before(&self, once: &Idempotency) -> Result<Option<Once>> {
+        self.answer(campaigns::done(&self.inner, once).await)
+    }
+
     async fn campaign(&self, id: CampaignId) -> Result<Option<Campaign>> {
         self.answer(campaigns::by_id(&self.inner, id).await)
     }
