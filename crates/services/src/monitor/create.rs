@@ -72,15 +72,37 @@ pub(crate) async fn create(
     let request: CreateRequest = fit(&body)?;
     let key = idempotency_key(&headers)?;
     let once = key.map(|key| idempotency("create", key, &body));
-    let now = monitor.ledger.now();
-    let random = monitor.random.as_ref();
-    let id = CampaignId::new(now, draw(random));
-    let new = request.campaign(id, Seed(draw(random)), now)?;
-    let id = make(&monitor, new, once).await?;
+    let id = match repeated(&monitor, once.as_ref()).await? {
+        Some(id) => id,
+        None => {
+            let now = monitor.ledger.now();
+            let random = monitor.random.as_ref();
+            let id = CampaignId::new(now, draw(random));
+            let new = request.campaign(id, Seed(draw(random)), now)?;
+            make(&monitor, new, once).await?
+        }
+    };
     monitor.open_first_due_wave(id).await?;
     monitor.announce().await;
     let campaign = monitor.view(id, None).await?;
     Ok((StatusCode::CREATED, axum::Json(campaign)))
+}
+
+/// The campaign that an earlier call with the same key was about. Asked before anything is
+/// checked: a start that lay ahead then may lie behind now.
+///
+/// # Errors
+/// 409 `idempotency_key_reused`.
+pub(crate) async fn repeated(
+    monitor: &Monitor,
+    once: Option<&Idempotency>,
+) -> Result<Option<CampaignId>, ApiError> {
+    let Some(once) = once else { return Ok(None) };
+    match monitor.ledger.done_before(once).await? {
+        Some(Once::Done(id) | Once::Repeated(id)) => Ok(Some(id)),
+        Some(Once::KeyReused) => Err(key_reused()),
+        None => Ok(None),
+    }
 }
 
 async fn make(

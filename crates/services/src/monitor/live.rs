@@ -122,6 +122,7 @@ pub(crate) async fn live(
     State(monitor): State<Arc<Monitor>>,
     CampaignPath(id): CampaignPath,
 ) -> Result<axum::Json<Live>, ApiError> {
+    monitor.save_counts().await;
     let mut campaign = monitor.campaign(id).await?;
     let mut totals = monitor.ledger.totals(campaign.no).await?;
     // A wave opened or a close committed between two readings would make them contradict.

@@ -37,7 +37,7 @@ mod setup;
 mod show;
 mod stats;
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;
 mod top_up;
@@ -47,7 +47,10 @@ mod view;
 mod winners;
 mod winners_csv;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{extract::DefaultBodyLimit, middleware::from_fn_with_state};
 use ledger::{Campaign, Ledger, LedgerError, Refund, WaveState};
@@ -76,7 +79,9 @@ use crate::{
 };
 
 /// The largest body with lists of users, in bytes.
-const USERS_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+const USERS_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long reading the counters waits for this process's own to be saved.
+const SAVE_COUNTS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a change waits to be in force in this process before it is answered all the same.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -110,12 +115,22 @@ pub struct Tools {
     pub random: Arc<dyn Random>,
 }
 
+/// Saves this process's counters at once, so that who reads them sees every grab answered here
+/// before. Without it they are up to a second behind.
+#[async_trait::async_trait]
+pub trait SaveCounts: Send + Sync + 'static {
+    /// Returns when all that was counted before this call is in the ledger, or could not be
+    /// saved now. Calls at the same time should share one write.
+    async fn save_counts(&self);
+}
+
 /// The organiser's control of one process.
 pub struct Monitor {
     ledger: Arc<dyn Ledger>,
     queue: Arc<dyn Queue>,
     announcer: Announcer,
     random: Arc<dyn Random>,
+    counters: OnceLock<Arc<dyn SaveCounts>>,
     settings: Settings,
     issuer: Issuer,
     auditor: Auditor,
@@ -139,6 +154,7 @@ impl Monitor {
             queue: tools.queue,
             announcer: tools.announcer,
             random: tools.random,
+            counters: OnceLock::new(),
             settings,
             locks: CampaignLocks::new(),
             open_campaigns: Arc::default(),
@@ -153,6 +169,12 @@ impl Monitor {
     #[must_use]
     pub fn follower(&self) -> Arc<OpenCampaigns> {
         self.open_campaigns.clone()
+    }
+
+    /// Names the counters of this process's own grab node, where it has one. The first call
+    /// counts.
+    pub fn reads_counters_of(&self, counters: Arc<dyn SaveCounts>) {
+        self.counters.get_or_init(|| counters);
     }
 
     /// A new one-time token for `POST /monitor/api/setup`, when there is no organiser yet. It is
@@ -192,6 +214,17 @@ impl Monitor {
             .is_err()
         {
             tracing::warn!("a change is committed, but this process has not read it yet");
+        }
+    }
+
+    /// Brings this process's own counters into the ledger, before they are read there.
+    async fn save_counts(&self) {
+        let Some(counters) = self.counters.get() else {
+            return;
+        };
+        let saved = tokio::time::timeout(SAVE_COUNTS_TIMEOUT, counters.save_counts());
+        if saved.await.is_err() {
+            tracing::debug!("the latest counters are not saved yet");
         }
     }
 

@@ -3,17 +3,17 @@
 //! What a body says is only read here; whether it may be so is for `rules::check`. Every refusal
 //! names its field by the path in the body.
 
-use axum::http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use ledger::Idempotency;
 use rules::{Eligible, Fen, Per, Rules, Split, Tier, UserId, WinLimit, check::Refusal};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
 };
 use utoipa::ToSchema;
 
 use super::organiser::sha256;
-use crate::http::{ApiError, json};
+use crate::http::ApiError;
 
 /// The header that makes a repeated call safe.
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -52,8 +52,20 @@ pub(crate) fn idempotency(operation: &str, key: &str, body: &serde_json::Value) 
 }
 
 /// `body` as a `T`.
-pub(crate) fn fit<T: serde::de::DeserializeOwned>(body: &serde_json::Value) -> Result<T, ApiError> {
-    json::parse(body.to_string().as_bytes())
+///
+/// # Errors
+/// 400 `invalid_field`, naming the field by its path.
+pub(crate) fn fit<T: DeserializeOwned>(body: &serde_json::Value) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(body).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner().to_string();
+        if path == "." {
+            // What is missing or unknown is named in the cause itself.
+            ApiError::new(StatusCode::BAD_REQUEST, "invalid_field", cause)
+        } else {
+            ApiError::invalid(&path, cause)
+        }
+    })
 }
 
 /// How the budget becomes packets, as the body says it.
@@ -173,23 +185,23 @@ const ONE_FEN: Fen = match Fen::new(1) {
     None => Fen::ZERO,
 };
 
-/// How often one user may win, as the body says it; what is left out is one per campaign.
+/// How often one user may win, as the body says it.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WinLimitRequest {
     /// The most wins in one period.
-    count: Option<u32>,
+    count: u32,
     /// `"campaign"`, `"wave"` or `{"seconds": n}`.
-    #[schema(value_type = Option<Object>)]
-    per: Option<PerRequest>,
+    #[schema(value_type = Object)]
+    per: PerRequest,
 }
 
 impl WinLimitRequest {
     /// The limit that is meant.
     pub(crate) fn win_limit(self) -> WinLimit {
         WinLimit {
-            count: self.count.unwrap_or(WinLimit::ONE.count),
-            per: self.per.map_or(WinLimit::ONE.per, |per| per.0),
+            count: self.count,
+            per: self.per.0,
         }
     }
 }

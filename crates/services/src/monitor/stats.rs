@@ -123,6 +123,7 @@ pub(crate) async fn stats(
     CampaignPath(id): CampaignPath,
     Query(query): Query<StatsQuery>,
 ) -> Result<axum::Json<Stats>, ApiError> {
+    monitor.save_counts().await;
     let campaign = monitor.campaign(id).await?;
     let span = query.span(&campaign, monitor.ledger.now())?;
     let Span { from, to, step } = span;

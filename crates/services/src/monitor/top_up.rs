@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::HeaderMap};
-use ledger::{Campaign, Change, Once};
+use ledger::{Campaign, Change, Idempotency, Once};
 use rules::{Fen, Split, Tier, Tranche, check};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
     Monitor, campaign_ended,
-    create::key_reused,
+    create::{key_reused, repeated},
     requests::{IDEMPOTENCY_KEY, TierRequest, fit, idempotency, idempotency_key, refused},
     view::OrganiserCampaign,
 };
@@ -62,25 +62,39 @@ pub(crate) async fn top_up(
     if campaign.closed_at.is_some() {
         return Err(campaign_ended());
     }
-    let packets = request.packets;
-    let split = request.split(&campaign)?;
-    let tranche = Tranche {
-        number: u32::try_from(campaign.tranches.len()).unwrap_or(u32::MAX),
-        packets,
-        split,
-    };
-    check::top_up(&campaign.tranches, campaign.waves.len(), &tranche).map_err(refused)?;
-    match monitor.ledger.top_up(id, tranche, once).await? {
-        Ok(Once::Done(_)) => tracing::info!(campaign.id = %id, packets, "topped a campaign up"),
-        Ok(Once::Repeated(_)) => {}
-        Ok(Once::KeyReused) => return Err(key_reused()),
-        Err(Change::NotFound) => return Err(ApiError::no_such_campaign()),
-        Err(_) => return Err(campaign_ended()),
+    // Asked before the limits are checked: it is the first call that may have reached them.
+    if repeated(&monitor, Some(&once)).await?.is_none() {
+        add(&monitor, &campaign, request, once).await?;
     }
     drop(turn);
     monitor.open_first_due_wave(id).await?;
     monitor.announce().await;
     monitor.view(id, None).await.map(axum::Json)
+}
+
+async fn add(
+    monitor: &Monitor,
+    campaign: &Campaign,
+    request: TopUpRequest,
+    once: Idempotency,
+) -> Result<(), ApiError> {
+    let packets = request.packets;
+    let tranche = Tranche {
+        number: u32::try_from(campaign.tranches.len()).unwrap_or(u32::MAX),
+        packets,
+        split: request.split(campaign)?,
+    };
+    check::top_up(&campaign.tranches, campaign.waves.len(), &tranche).map_err(refused)?;
+    match monitor.ledger.top_up(campaign.id, tranche, once).await? {
+        Ok(Once::Done(_)) => {
+            tracing::info!(campaign.id = %campaign.id, packets, "topped a campaign up");
+            Ok(())
+        }
+        Ok(Once::Repeated(_)) => Ok(()),
+        Ok(Once::KeyReused) => Err(key_reused()),
+        Err(Change::NotFound) => Err(ApiError::no_such_campaign()),
+        Err(_) => Err(campaign_ended()),
+    }
 }
 
 impl TopUpRequest {
