@@ -95,6 +95,7 @@ impl Gate {
         grab_id: Option<GrabId>,
         now: Timestamp,
     ) -> Verdict {
+        metrics::counter!("hongbao_account_calls_total").increment(1);
         if let Some(reason) = rules.listed(user, || self.registered.contains(user)) {
             return Verdict::Rejected(reason);
         }
