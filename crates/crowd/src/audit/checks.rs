@@ -348,20 +348,14 @@ fn win_limit(evidence: &Evidence) -> Verdict {
             };
         }
     };
-    let most = periods.most(winners);
-    let mut above: Vec<_> = most
-        .iter()
-        .filter(|(_, count)| **count > u64::from(limit.count))
-        .collect();
-    above.sort_unstable();
     let mut finding = Finding::default();
-    for (user, count) in above {
+    for above in periods.above(winners, limit.count) {
         finding.add(|| {
-            let allowed = limit.count;
-            format!("`{user}` has {count} wins in one period; the limit is {allowed}")
+            let (user, wins, allowed) = (above.user, above.wins, above.allowed);
+            format!("`{user}` has {wins} wins where {allowed} are allowed")
         });
     }
-    finding.verdict(most.len())
+    finding.verdict(winners.len())
 }
 
 fn sums_agree(evidence: &Evidence) -> Verdict {

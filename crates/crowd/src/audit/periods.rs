@@ -72,21 +72,50 @@ impl Periods {
         }
     }
 
-    /// The most wins that one user certainly has in one period, by user.
-    pub(super) fn most<'a>(&self, winners: &'a [Winner]) -> HashMap<&'a str, u64> {
-        let mut counts: HashMap<(&str, i64), u64> = HashMap::new();
+    /// Users who certainly have more wins than `count` in one period, and in all periods
+    /// together more than all of them allow; by user, with the wins and what is allowed.
+    pub(super) fn above<'a>(&self, winners: &'a [Winner], count: u32) -> Vec<Above<'a>> {
+        let mut in_one: HashMap<(&str, i64), u64> = HashMap::new();
+        let mut in_all: HashMap<&str, u64> = HashMap::new();
         for winner in winners {
+            let user = winner.user.as_str();
+            *in_all.entry(user).or_default() += 1;
             if let Some(period) = self.period(winner.claimed_at) {
-                *counts.entry((winner.user.as_str(), period)).or_default() += 1;
+                *in_one.entry((user, period)).or_default() += 1;
             }
         }
-        let mut most: HashMap<&str, u64> = HashMap::new();
-        for ((user, _), count) in counts {
-            let best = most.entry(user).or_default();
-            *best = count.max(*best);
+        let allowed = u64::from(count);
+        let mut above: HashMap<&str, Above<'_>> = HashMap::new();
+        let in_one = in_one.into_iter().map(|((user, _), wins)| Above {
+            user,
+            wins,
+            allowed,
+        });
+        // Wins close to an opening are in no period, but not more than all periods allow.
+        let together = match self {
+            Self::Openings(opened) => allowed.saturating_mul(opened.len() as u64),
+            Self::Whole | Self::Seconds { .. } => u64::MAX,
+        };
+        let in_all = in_all.into_iter().map(|(user, wins)| Above {
+            user,
+            wins,
+            allowed: together,
+        });
+        for one in in_one.chain(in_all).filter(|one| one.wins > one.allowed) {
+            above.entry(one.user).or_insert(one);
         }
-        most
+        let mut above: Vec<_> = above.into_values().collect();
+        above.sort_unstable_by_key(|one| one.user);
+        above
     }
+}
+
+/// A user above the limit.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Above<'a> {
+    pub(super) user: &'a str,
+    pub(super) wins: u64,
+    pub(super) allowed: u64,
 }
 
 #[cfg(test)]
@@ -117,5 +146,24 @@ mod tests {
         assert_eq!(periods.period(at(5 * SECOND)), Some(1));
         assert_eq!(periods.period(at(10 * SECOND + 1)), None);
         assert_eq!(periods.period(at(12 * SECOND)), Some(2));
+    }
+
+    #[test]
+    fn wins_close_to_openings_are_counted_against_all_of_them() {
+        let periods = Periods::Openings(vec![at(0), at(10 * SECOND)]);
+        let win = |index| Winner {
+            packet: rules::PacketId { wave: 1, index },
+            user: rules::UserId::trusted("a"),
+            amount: rules::Fen::ZERO,
+            claimed_at: at(1),
+        };
+        let wins = [win(1), win(2), win(3)];
+        assert_eq!(periods.above(&wins[..2], 1), []);
+        let above = Above {
+            user: "a",
+            wins: 3,
+            allowed: 2,
+        };
+        assert_eq!(periods.above(&wins, 1), [above]);
     }
 }
