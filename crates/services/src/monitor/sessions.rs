@@ -17,7 +17,7 @@ use super::{
     passwords::PASSWORD_BYTES_MAX,
     random::draw,
 };
-use crate::http::{ApiError, Json, client_ip::ClientIp};
+use crate::http::{ApiError, ClientIp, Json, openapi::ErrorBody};
 
 /// How long a session lasts, in seconds.
 const SESSION_SECONDS: i64 = 12 * 3_600;
@@ -54,10 +54,10 @@ pub(crate) struct WhoIsIt {
     request_body = LoginRequest,
     responses(
         (status = 200, body = Session),
-        (status = 400, description = "`invalid_field`"),
-        (status = 401, description = "`wrong_credentials`"),
-        (status = 429, description = "`too_many_requests`, with Retry-After"),
-        (status = 503, description = "`unavailable`")))]
+        (status = 400, body = ErrorBody, description = "`invalid_field`"),
+        (status = 401, body = ErrorBody, description = "`wrong_credentials`"),
+        (status = 429, body = ErrorBody, description = "`too_many_requests`, with Retry-After"),
+        (status = 503, body = ErrorBody, description = "`unavailable`")))]
 pub(crate) async fn login(
     State(monitor): State<Arc<Monitor>>,
     client: ClientIp,
@@ -106,7 +106,8 @@ pub(crate) async fn login(
 
 /// Who is logged in.
 #[utoipa::path(get, path = "/monitor/api/sessions", tag = "monitor",
-    responses((status = 200, body = WhoIsIt), (status = 401, description = "`unauthenticated`")))]
+    responses((status = 200, body = WhoIsIt), (status = 401, body = ErrorBody, description = "`unauthenticated`")),
+    security(("organiser_key" = []), ("organiser_cookie" = [])))]
 pub(crate) async fn who(organiser: Organiser) -> axum::Json<WhoIsIt> {
     axum::Json(WhoIsIt {
         username: organiser.username,
@@ -115,7 +116,8 @@ pub(crate) async fn who(organiser: Organiser) -> axum::Json<WhoIsIt> {
 
 /// Logs out; repeated, or with the API key, it changes nothing.
 #[utoipa::path(delete, path = "/monitor/api/sessions", tag = "monitor",
-    responses((status = 204), (status = 401, description = "`unauthenticated`")))]
+    responses((status = 204), (status = 401, body = ErrorBody, description = "`unauthenticated`")),
+    security(("organiser_key" = []), ("organiser_cookie" = [])))]
 pub(crate) async fn logout(
     State(monitor): State<Arc<Monitor>>,
     organiser: Organiser,

@@ -20,7 +20,7 @@ use super::{
     passwords::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN},
     random::{Random, draw},
 };
-use crate::http::{ApiError, Json};
+use crate::http::{ApiError, Json, openapi::ErrorBody};
 
 /// The hash of the token that the first organiser is made with, while there is none.
 #[derive(Default)]
@@ -97,9 +97,9 @@ pub(crate) async fn state(
 #[utoipa::path(post, path = "/monitor/api/setup", tag = "monitor", request_body = SetupRequest,
     responses(
         (status = 201, body = SetupDone),
-        (status = 400, description = "`invalid_field`"),
-        (status = 403, description = "`wrong_setup_token`"),
-        (status = 409, description = "`already_set_up`")))]
+        (status = 400, body = ErrorBody, description = "`invalid_field`"),
+        (status = 403, body = ErrorBody, description = "`wrong_setup_token`"),
+        (status = 409, body = ErrorBody, description = "`already_set_up`")))]
 pub(crate) async fn make(
     State(monitor): State<Arc<Monitor>>,
     Json(request): Json<SetupRequest>,

@@ -80,11 +80,13 @@ async fn a_campaign_that_starts_now_is_answered_with_its_first_wave_open() {
 async fn the_scheduler_opens_waves_when_due_and_closes_at_the_end() {
     let bench = Bench::new().await;
     bench.run();
-    let campaign = bench.create(terms()).await;
+    let campaign = bench
+        .create(terms_with("interval_seconds", json!(1_000)))
+        .await;
     let id = id_of(&campaign);
-    bench.clock.forward_seconds(2);
+    bench.clock.forward_seconds(1_000);
     until(&bench, &id, |c| c["packets_issued"] == 7).await;
-    bench.clock.forward_seconds(2);
+    bench.clock.forward_seconds(1_000);
     let all = until(&bench, &id, |c| c["packets_issued"] == 10).await;
     assert_eq!(all["next_wave_at"], json!(null));
     bench.clock.forward_seconds(24 * 3_600);
@@ -105,13 +107,15 @@ async fn the_scheduler_opens_waves_when_due_and_closes_at_the_end() {
 async fn no_wave_opens_while_paused_and_the_rest_shifts() {
     let bench = Bench::new().await;
     bench.run();
-    let campaign = bench.create(terms()).await;
+    let campaign = bench
+        .create(terms_with("interval_seconds", json!(1_000)))
+        .await;
     let id = id_of(&campaign);
     let paused = act(&bench, &id, "pause").await.json();
     assert_eq!(paused["state"], "paused");
     assert_eq!(paused["next_wave_at"], json!(null));
     assert!(act(&bench, &id, "pause").await.status.is_success());
-    bench.clock.forward_seconds(100);
+    bench.clock.forward_seconds(5_000);
     // Several of the scheduler's rounds.
     tokio::time::sleep(Duration::from_millis(700)).await;
     let still = bench.get(&format!("{CAMPAIGNS}/{id}")).await.json();
@@ -123,7 +127,7 @@ async fn no_wave_opens_while_paused_and_the_rest_shifts() {
         resumed["waves"][1]["due_at"],
         campaign["waves"][1]["due_at"]
     );
-    bench.clock.forward_seconds(4);
+    bench.clock.forward_seconds(2_000);
     until(&bench, &id, |c| c["packets_issued"] == 10).await;
 }
 
@@ -133,7 +137,11 @@ async fn a_campaign_for_later_is_scheduled_and_its_top_up_waits_for_the_start() 
     bench.run();
     let starts_at = bench.ledger.now().plus_seconds(3_600);
     let campaign = bench
-        .create(terms_with("starts_at", json!(starts_at)))
+        .create(with(
+            terms_with("interval_seconds", json!(1_000)),
+            "starts_at",
+            json!(starts_at),
+        ))
         .await;
     let id = id_of(&campaign);
     assert_eq!(campaign["state"], "scheduled");
