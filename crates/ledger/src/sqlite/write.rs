@@ -105,6 +105,7 @@ impl Writer {
 
     /// Waits for the write lock and begins a transaction.
     pub(super) async fn begin(&self) -> Result<Write<'_>, Fail> {
+        super::open::count_call();
         self.check()?;
         let mut slot = self.connection.lock().await;
         self.check()?;
