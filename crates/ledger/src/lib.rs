@@ -15,13 +15,16 @@
 //! - [`conformance`]: the suite that every implementation must pass.
 
 pub mod api;
+pub mod audit;
 mod codec;
 mod conflict;
+pub mod conformance;
 pub mod model;
 pub mod sqlite;
 pub mod time;
 
 pub use api::{ClaimError, Ledger, LedgerError};
+pub use audit::{AuditPackets, AuditReport, audit};
 pub use model::*;
 pub use sqlite::{OpenError, SqliteLedger};
 pub use time::SystemClock;

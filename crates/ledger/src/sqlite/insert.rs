@@ -52,7 +52,8 @@ pub(super) async fn insert(
     rows: &[Row<'_>],
 ) -> Result<Inserted, Fail> {
     let mut inserted = Inserted::default();
-    let mut waiting: Vec<Range<usize>> = vec![0..rows.len()];
+    let mut waiting: Vec<Range<usize>> = Vec::new();
+    waiting.push(0..rows.len());
     while let Some(range) = waiting.pop() {
         let Some((statement, size)) = largest_fitting(range.len()) else {
             continue;

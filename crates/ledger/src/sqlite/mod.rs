@@ -14,7 +14,7 @@
 //! - [`fault`]: what an SQLite error means.
 //! - [`campaigns`], [`change`], [`waves`], [`bundles`]: what an organiser issues.
 //! - [`claims`], [`insert`], [`standing`]: the hot path.
-//! - [`wins`], [`snapshot`]: reading claims.
+//! - [`wins`], [`packed`], [`snapshot`]: reading claims, a few and very many.
 //! - [`counters`], [`people`]: statistics; users, organisers, sessions.
 
 mod bundles;
@@ -27,6 +27,7 @@ mod fault;
 mod insert;
 mod migrate;
 mod open;
+mod packed;
 mod people;
 mod snapshot;
 mod standing;

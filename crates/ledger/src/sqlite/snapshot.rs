@@ -1,9 +1,9 @@
 //! Books of one instant: totals for the live page, and everything for the audit.
 
 use rules::CampaignId;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::{bundles, campaigns, change, fault::Fail, open::Inner, wins};
+use super::{bundles, campaigns, change, fault::Fail, open::Inner, packed};
 use crate::{AuditClaim, AuditSnapshot, CampaignNo, Totals, codec};
 
 /// See [`crate::Ledger::totals`].
@@ -28,7 +28,7 @@ pub(super) async fn audit(inner: &Inner, id: CampaignId) -> Result<Option<AuditS
         return Ok(None);
     };
     let no = campaign.no;
-    let claims = claims(&mut snapshot, no).await?;
+    let claims = packed::claims(&mut snapshot, no).await?;
     let (fence_claims, fence_sum) = change::fence_sums(&mut snapshot, no).await?;
     Ok(Some(AuditSnapshot {
         double_claims: double_claims(&claims),
@@ -40,25 +40,6 @@ pub(super) async fn audit(inner: &Inner, id: CampaignId) -> Result<Option<AuditS
         fence_claims,
         fence_sum,
     }))
-}
-
-async fn claims(
-    conn: &mut SqliteConnection,
-    campaign: CampaignNo,
-) -> Result<Vec<AuditClaim>, Fail> {
-    let rows = sqlx::query(
-        "SELECT wave, idx, amount FROM claims WHERE campaign_no = ? ORDER BY wave, idx",
-    )
-    .bind(campaign.0)
-    .fetch_all(conn)
-    .await?;
-    let claim = |row: &sqlx::sqlite::SqliteRow| {
-        Ok(AuditClaim {
-            packet: wins::packet(row.try_get(0)?, row.try_get(1)?)?,
-            amount: codec::amount(row.try_get(2)?)?,
-        })
-    };
-    rows.iter().map(claim).collect()
 }
 
 /// Packets with more than one claim, out of claims by packet. The primary key forbids them;

@@ -3,7 +3,7 @@
 use rules::{ClaimId, Fen, PacketId, Timestamp, UserId};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{fault::Fail, open::Inner};
+use super::{fault::Fail, open::Inner, packed};
 use crate::{CampaignNo, Win, Winner, WinnersQuery, api::Result as LedgerResult, codec};
 
 /// The columns of a [`Win`], in the order that [`win`] reads them.
@@ -103,12 +103,7 @@ pub(super) async fn of_users(
 
 /// See [`crate::Ledger::all_wins`].
 pub(super) async fn all(inner: &Inner, campaign: CampaignNo) -> Result<Vec<(UserId, Win)>, Fail> {
-    let rows = sqlx::query(select_winners!("WHERE campaign_no = ?"))
-        .bind(campaign.0)
-        .fetch_all(&mut *inner.reader().await?)
-        .await?;
-    let pair = |row: &SqliteRow| Ok((UserId::trusted(row.try_get(0)?), win(row, 2)?));
-    rows.iter().map(pair).collect()
+    packed::wins(&mut *inner.snapshot().await?, campaign).await
 }
 
 /// See [`crate::Ledger::wins`].
