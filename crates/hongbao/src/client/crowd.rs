@@ -16,16 +16,16 @@ const EXIT_NOT_STARTED: u8 = 2;
 const OTHER_FILES: u64 = 64;
 
 /// Simulate users who tap at a set rate, then audit the books.
-///
-/// The users log in first, each with a code of its own. Then taps arrive at the set rate however
-/// slowly they are answered; latencies count from the moment a tap was to be sent. Replies that
-/// are lost and 503s are asked again with the same Grab-Id. Afterwards everything the users were
-/// told is compared with the winners' list, the server's audit and the users' own lists of wins.
-///
-/// Exits 0 when everything that was checked holds, 1 when something does not or a tap stayed
-/// without an answer, 2 when the run could not start.
 #[derive(Args)]
 #[command(after_help = "\
+The users log in first, each with a code of its own. Then taps arrive at the set rate, however
+slowly they are answered; latencies count from the moment a tap was to be sent. Lost replies and
+503s are asked again with the same Grab-Id. Afterwards all that the users were told is compared
+with the winners' list, the server's audit and the users' own lists of wins.
+
+Exits 0 when everything that was checked holds, 1 when something does not or a tap stayed without
+an answer, 2 when the run could not start.
+
 Examples:
   20,000 users, 5,000 taps a second for 30 seconds, on the server of this machine:
     hongbao crowd --campaign ID --users 20000 --rate 5000 --for 30

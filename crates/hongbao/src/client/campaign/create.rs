@@ -15,10 +15,10 @@ use crate::client::{
 };
 
 /// Create a campaign.
-///
-/// All amounts are whole minor units of the currency: with CNY, 100 is ¥1.00.
 #[derive(Args)]
 #[command(after_help = "\
+All amounts are whole minor units of the currency: with CNY, 100 is ¥1.00.
+
 Examples:
   10 packets in 3 waves, 2 seconds apart, with ¥100.00 in all at random, for the first who tap:
     hongbao campaign create --title 'New year' --packets 10 --batches 3 --interval 2 --lucky 10000
@@ -48,7 +48,7 @@ pub struct CreateArgs {
     /// Seconds between two waves.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = whole_seconds)]
     interval: u32,
-    /// Split at random: what all packets hold together.
+    /// Split at random: what all packets hold together, in minor units.
     #[arg(long, value_name = "TOTAL", help_heading = "Split")]
     lucky: Option<u64>,
     /// With --lucky: the least a packet holds; 1 when left out.
@@ -67,10 +67,11 @@ pub struct CreateArgs {
         help_heading = "Split"
     )]
     max: Option<u64>,
-    /// Split alike: what each packet holds.
+    /// Split alike: what each packet holds, in minor units.
     #[arg(long, value_name = "AMOUNT", help_heading = "Split")]
     equal: Option<u64>,
-    /// Split into prizes: one prize, so many times, of this amount; repeat for each prize.
+    /// Split into prizes: one prize, so many times, of this amount in minor units; repeat for
+    /// each prize.
     #[arg(long, value_name = "LABEL:COUNT:AMOUNT", value_parser = tier, help_heading = "Split")]
     tier: Vec<Tier>,
     /// ISO 4217 code of the currency.
