@@ -89,11 +89,12 @@ export function distributionOption(sums: Outcomes, locale: string): EChartsOptio
     series: [
       {
         type: 'pie',
-        radius: ['42%', '68%'],
+        radius: ['40%', '62%'],
         center: ['50%', '44%'],
         // Narrow slices would write over each other; their figures are in the table.
         minShowLabelAngle: 12,
-        label: { formatter: '{d}%' },
+        label: { formatter: '{d}%', overflow: 'none' },
+        labelLine: { length: 8, length2: 6 },
         data: kinds.map((kind) => ({
           name: kind.name(),
           value: kind.of(sums),
