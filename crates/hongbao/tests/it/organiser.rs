@@ -172,10 +172,19 @@ async fn live_counts_add_up() {
     assert_eq!(number(&live["claimed"]), 3);
     assert_eq!(number(&live["remaining"]), 0);
     assert_eq!(number(&live["refunded"]), 0);
-    let by_outcome = &live["by_outcome"];
-    assert_eq!(number(&by_outcome["won"]), 3, "{live}");
-    assert_eq!(number(&by_outcome["repeated"]), 1, "{live}");
-    assert_eq!(number(&by_outcome["missed"]["sold_out"]), 2, "{live}");
+    // Wins come from the ledger; the other counters are saved every second.
+    assert_eq!(number(&live["by_outcome"]["won"]), 3, "{live}");
+    loop {
+        let path = format!("{CAMPAIGNS}/{campaign}/live");
+        let counted = client.read(&path).await["by_outcome"].clone();
+        let misses = number(&counted["missed"]["sold_out"]);
+        let repeated = number(&counted["repeated"]);
+        assert!(misses <= 2 && repeated <= 1, "{counted}");
+        if misses + repeated == 3 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     let queue = client.read("/monitor/api/queue").await;
     assert!(
         queue.to_string().contains("memory"),

@@ -27,6 +27,7 @@ fn access(method: &Method, path: &str) -> Access {
     match path {
         "/account/verify" => Access::Service,
         "/monitor/api/sessions" if *method == Method::POST => Access::Public,
+        "/account/sessions" if *method == Method::GET => Access::Participant,
         // The setup token is in the body; whoever has none gets 403 from there.
         "/monitor/api/setup" => Access::Public,
         path if path.starts_with("/monitor/api") => Access::Organiser,

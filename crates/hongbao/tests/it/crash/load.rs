@@ -41,6 +41,8 @@ pub(crate) struct Rain {
     pub(crate) id: String,
     /// How often one user may win in all; `None`: once a wave.
     pub(crate) wins_max: Option<usize>,
+    /// Whether its split is lucky, so that a top-up brings a total.
+    pub(crate) lucky: bool,
     /// Packets in all, top-ups included.
     pub(crate) packets: AtomicU64,
     /// By packet id.
@@ -163,6 +165,7 @@ impl Load {
         Arc::new(Rain {
             id: text(&created["id"]),
             wins_max: Some(wins_max),
+            lucky: body["split"]["mode"] == "lucky",
             packets: AtomicU64::new(body["packets"].as_u64().expect("a number")),
             told: Mutex::default(),
         })
@@ -182,6 +185,13 @@ impl Load {
     }
 }
 
+/// Whether there was nothing to win, which a top-up may change. One whose wave is not open yet
+/// is a wave to come.
+fn is_out_of_stock(answer: &Answer) -> bool {
+    let reasons = ["sold_out", "between_waves", "not_this_time"];
+    reasons.iter().any(|reason| answer.missed(reason))
+}
+
 /// New users all the time; each may win once, and some ask again.
 pub(crate) async fn win_once(load: Arc<Load>, rain: Arc<Rain>, worker: u64, mut random: Random) {
     for n in 0.. {
@@ -197,10 +207,7 @@ pub(crate) async fn win_once(load: Arc<Load>, rain: Arc<Rain>, worker: u64, mut 
                 assert!(again.is_repeated(), "{user}: {again:?}");
             }
         } else {
-            assert!(
-                answer.missed("sold_out") || answer.missed("not_this_time"),
-                "{user}: {answer:?}"
-            );
+            assert!(is_out_of_stock(&answer), "{user}: {answer:?}");
             tokio::time::sleep(RETRY_AFTER).await;
         }
         tokio::time::sleep(Duration::from_millis(random.below(4))).await;
@@ -218,7 +225,8 @@ pub(crate) async fn win_several(load: Arc<Load>, rain: Arc<Rain>, worker: u64, m
             }
             let tap = random.uuid();
             let answer = load.tap(&rain, &user, tap, 1).await;
-            if answer.missed("not_this_time") {
+            if is_out_of_stock(&answer) {
+                tokio::time::sleep(RETRY_AFTER).await;
                 continue;
             }
             let win = answer.win();
@@ -263,9 +271,12 @@ pub(crate) async fn win_in_waves(
 
 /// One top-up, made once however often the call must be repeated.
 pub(crate) async fn top_up(load: Arc<Load>, rain: Arc<Rain>, round: u64) {
-    let body = json!({"packets": TOP_UP_PACKETS, "total": TOP_UP_PACKETS * 100});
+    let mut body = json!({"packets": TOP_UP_PACKETS});
+    if rain.lucky {
+        body["total"] = json!(TOP_UP_PACKETS * 100);
+    }
     let path = format!("/monitor/api/campaigns/{}/top-up", rain.id);
-    load.post(&path, Some(&format!("top-up-{round}")), &body)
+    load.post(&path, Some(&format!("top-up-{}-{round}", rain.id)), &body)
         .await;
     rain.packets.fetch_add(TOP_UP_PACKETS, Ordering::Relaxed);
 }
@@ -282,10 +293,7 @@ pub(crate) async fn close_in_the_rain(load: Arc<Load>, round: u64, mut random: R
                     match load.tap(&rain, &user, random.uuid(), 1).await {
                         Answer::Missed(reason) if reason == "ended" => return,
                         Answer::Won { .. } => {}
-                        answer => assert!(
-                            answer.missed("sold_out") || answer.missed("not_this_time"),
-                            "{user}: {answer:?}"
-                        ),
+                        answer => assert!(is_out_of_stock(&answer), "{user}: {answer:?}"),
                     }
                     tokio::time::sleep(Duration::from_millis(random.below(10))).await;
                 }

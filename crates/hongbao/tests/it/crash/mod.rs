@@ -60,11 +60,12 @@ impl Storm {
         let plan = Plan::new(folder);
         let server = plan.start();
         let load = Arc::new(Load::new(&server));
-        // One win each; topped up while it rains, so that there is always something to win.
+        // One win each, and three each; both are topped up while it rains, so that there is
+        // nearly always something to win.
         let lucky = json!({"split": {"mode": "lucky", "total": 100_000}});
         let single = load.rain(1, "single", &with(plain(500), lucky)).await;
         let limit = json!({"win_limit": {"count": 3, "per": "campaign"}});
-        let several = load.rain(3, "several", &with(plain(100_000), limit)).await;
+        let several = load.rain(3, "several", &with(plain(3_000), limit)).await;
         let mut storm = Self {
             random: Random::new(seed),
             plan,
@@ -102,8 +103,10 @@ impl Storm {
             let (load, random) = (self.load.clone(), self.random.fork());
             let closing = load::close_in_the_rain(load, self.kills, random);
             self.closings.push(tokio::spawn(closing));
-            let (load, single) = (self.load.clone(), self.rains[0].clone());
-            self.user(load::top_up(load, single, self.kills));
+            for rain in 0..2 {
+                let (load, rain) = (self.load.clone(), self.rains[rain].clone());
+                self.user(load::top_up(load, rain, self.kills));
+            }
         }
     }
 
