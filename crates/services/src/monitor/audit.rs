@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::audit_shim::AuditReport;
 use axum::extract::State;
+use ledger::AuditReport;
 
 use super::Monitor;
 use crate::http::{ApiError, CampaignPath, openapi::ErrorBody};

@@ -9,8 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::audit_shim::{AuditReport, audit};
-use ledger::{Ledger, LedgerError, Totals};
+use ledger::{AuditReport, Ledger, LedgerError, Totals, audit};
 use rules::CampaignId;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -59,8 +58,7 @@ impl Auditor {
         metrics::counter!("hongbao_audits_total").increment(1);
         if !report.balanced {
             metrics::counter!("hongbao_audit_differences_total").increment(1);
-            let differences: Vec<_> = report.differences.iter().map(ToString::to_string).collect();
-            let reason = format!("an audit found: {}", differences.join("; "));
+            let reason = format!("an audit found: {}", report.differences.join("; "));
             if campaign.halted.is_none() {
                 halt(self.ledger.as_ref(), &campaign, &reason).await?;
             }

@@ -10,7 +10,6 @@
 //! - every other file: one endpoint.
 
 mod audit;
-mod audit_shim;
 mod auditor;
 mod close;
 mod create;
