@@ -74,7 +74,10 @@ impl Clock for LedgerClock {
         let mut ahead = self.ahead.load(Ordering::Relaxed);
         // Nearly every call only reads: a write would take the cache line from other threads.
         if ahead_now > ahead {
-            ahead = self.ahead.fetch_max(ahead_now, Ordering::Relaxed).max(ahead_now);
+            ahead = self
+                .ahead
+                .fetch_max(ahead_now, Ordering::Relaxed)
+                .max(ahead_now);
         }
         Timestamp::from_micros(elapsed).plus_micros(ahead)
     }

@@ -133,6 +133,7 @@ impl Node {
 
         let background = CancellationToken::new();
         let counting = Counting::begin(redpacket.clone()).await?;
+        monitor.reads_counters_of(counting.clone());
         let readiness = Readiness::expecting(&["ledger"]);
         readiness.report(
             "ledger",

@@ -31,13 +31,17 @@ pub(super) async fn read(
     Ok(standings)
 }
 
-/// `SELECT` of the claims under keys given as JSON rows, with the place of each key first.
+/// `SELECT` of the claims under keys given as JSON rows, with the place of each key first. The
+/// index is named, because the planner knows nothing of how many claims a campaign has, and was
+/// seen to read them all.
 macro_rules! claims_under {
-    ($condition:literal) => {
+    ($index:literal, $condition:literal) => {
         concat!(
             "SELECT k.key, c.claim_id, ",
             wins::columns!("c."),
-            " FROM json_each(?) AS k CROSS JOIN claims AS c WHERE ",
+            " FROM json_each(?) AS k CROSS JOIN claims AS c ",
+            $index,
+            " WHERE ",
             $condition
         )
     };
@@ -53,6 +57,7 @@ async fn packets(
         .map(|(ask, _)| (ask.campaign.0, ask.packet.wave, ask.packet.index))
         .collect();
     let rows = sqlx::query(claims_under!(
+        "",
         "c.campaign_no = k.value ->> 0 AND c.wave = k.value ->> 1 AND c.idx = k.value ->> 2"
     ))
     .bind(codec::json(&keys)?)
@@ -76,6 +81,7 @@ async fn users(
         .map(|(ask, period)| (ask.campaign.0, ask.user.as_str(), period))
         .collect();
     let rows = sqlx::query(claims_under!(
+        "INDEXED BY claims_by_user",
         "c.campaign_no = k.value ->> 0 AND c.user = k.value ->> 1 AND c.period = k.value ->> 2"
     ))
     .bind(codec::json(&keys)?)
@@ -106,6 +112,7 @@ async fn grabs(
         return Ok(());
     }
     let rows = sqlx::query(claims_under!(
+        "INDEXED BY claims_by_grab",
         "c.campaign_no = k.value ->> 0 AND c.user = k.value ->> 1 \
          AND c.grab_id = unhex(k.value ->> 2) AND c.grab_id IS NOT NULL"
     ))

@@ -85,7 +85,7 @@ pub(super) async fn of_users(
     let rows = sqlx::query(concat!(
         "SELECT k.key, ",
         columns!("c."),
-        " FROM json_each(?) AS k CROSS JOIN claims AS c \
+        " FROM json_each(?) AS k CROSS JOIN claims AS c INDEXED BY claims_by_user \
          WHERE c.campaign_no = ? AND c.user = k.value \
          ORDER BY c.claimed_at, c.period, c.ordinal"
     ))
@@ -113,7 +113,8 @@ pub(super) async fn of_user(
     user: &UserId,
 ) -> Result<Vec<Winner>, Fail> {
     let rows = sqlx::query(select_winners!(
-        "WHERE campaign_no = ? AND user = ? ORDER BY claimed_at, period, ordinal"
+        "INDEXED BY claims_by_user WHERE campaign_no = ? AND user = ? \
+         ORDER BY claimed_at, period, ordinal"
     ))
     .bind(campaign.0)
     .bind(user.as_str())
@@ -133,10 +134,23 @@ pub(super) async fn page(
         .search
         .as_deref()
         .and_then(|text| text.trim().parse::<PacketId>().ok());
+    if let Some(user) = &query.user {
+        // A user has few wins: read them all, and search and page here.
+        let named = query.search.as_deref().is_none_or(|text| {
+            let text = text.to_ascii_lowercase();
+            user.as_str().to_ascii_lowercase().contains(&text)
+        });
+        let mut wins = of_user(inner, campaign, user).await?;
+        wins.retain(|winner| winner.win.packet > after);
+        wins.retain(|winner| named || exact == Some(winner.win.packet));
+        wins.sort_by_key(|winner| winner.win.packet);
+        wins.truncate(query.limit as usize);
+        return Ok(wins);
+    }
     let rows = sqlx::query(select_winners!(
         "WHERE campaign_no = ?1 AND (wave, idx) > (?2, ?3) \
          AND (?4 IS NULL OR user LIKE ?4 ESCAPE '\\' OR (wave = ?5 AND idx = ?6)) \
-         AND (?7 IS NULL OR user = ?7) ORDER BY wave, idx LIMIT ?8"
+         ORDER BY wave, idx LIMIT ?7"
     ))
     .bind(campaign.0)
     .bind(i64::from(after.wave))
@@ -144,7 +158,6 @@ pub(super) async fn page(
     .bind(query.search.as_deref().map(containing))
     .bind(exact.map(|packet| i64::from(packet.wave)))
     .bind(exact.map(|packet| i64::from(packet.index)))
-    .bind(query.user.as_ref().map(UserId::as_str))
     .bind(i64::from(query.limit))
     .fetch_all(&mut *inner.reader().await?)
     .await?;

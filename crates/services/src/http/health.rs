@@ -123,8 +123,8 @@ pub fn router(readiness: Arc<Readiness>) -> Router {
     Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
-        .route("/redpacket/test", get(ready))
-        .route("/test", get(ready))
+        .route("/redpacket/test", get(redpacket_test))
+        .route("/test", get(test))
         .with_state(readiness)
 }
 
@@ -145,6 +145,26 @@ pub(super) async fn ready(
 ) -> Result<Json<Value>, ApiError> {
     readiness.check()?;
     Ok(Json(json!({ "status": "ready" })))
+}
+
+/// Whether the service can serve: `/readyz` by the mission's name at the red-packet service.
+#[utoipa::path(get, path = "/redpacket/test", tag = "health",
+    responses(
+        (status = 200, description = "It can"),
+        (status = 503, description = "`not_ready`", body = ErrorBody)))]
+pub(super) async fn redpacket_test(
+    readiness: State<Arc<Readiness>>,
+) -> Result<Json<Value>, ApiError> {
+    ready(readiness).await
+}
+
+/// Whether the service can serve: `/readyz` by the mission's name at the account service.
+#[utoipa::path(get, path = "/test", tag = "health",
+    responses(
+        (status = 200, description = "It can"),
+        (status = 503, description = "`not_ready`", body = ErrorBody)))]
+pub(super) async fn test(readiness: State<Arc<Readiness>>) -> Result<Json<Value>, ApiError> {
+    ready(readiness).await
 }
 
 #[cfg(test)]

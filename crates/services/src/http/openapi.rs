@@ -57,7 +57,7 @@ pub struct ErrorDetail {
         (name = "monitor", description = "The organiser's control."),
         (name = "health", description = "Whether a service lives and can serve.")
     ),
-    paths(health::alive, health::ready),
+    paths(health::alive, health::ready, health::redpacket_test, health::test),
     components(schemas(ErrorBody, ErrorDetail)),
     modifiers(&Securities)
 )]

@@ -6,18 +6,23 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ledger::{CampaignNo, Counts, LedgerError};
-use rules::Tally;
+use rules::{Tally, Timestamp};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::Redpacket;
+use crate::monitor::SaveCounts;
 
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-/// Saves counts until `stopping` is done, and then once more.
+/// What the ledger has not taken yet, by campaign and second.
+type Unsaved = HashMap<(CampaignNo, i64), Tally>;
+
+/// Saves this node's counts.
 pub struct Counting {
     redpacket: Arc<Redpacket>,
-    /// What the ledger has not taken yet.
-    unsaved: HashMap<(CampaignNo, i64), Tally>,
+    /// Held while saving, so that those who wait for a save share the next one.
+    unsaved: Mutex<Unsaved>,
 }
 
 impl Counting {
@@ -25,20 +30,22 @@ impl Counting {
     ///
     /// # Errors
     /// When the ledger does not answer.
-    pub async fn begin(redpacket: Arc<Redpacket>) -> Result<Self, LedgerError> {
+    pub async fn begin(redpacket: Arc<Redpacket>) -> Result<Arc<Self>, LedgerError> {
         redpacket.ledger.begin_epoch(redpacket.node).await?;
-        Ok(Self {
+        Ok(Arc::new(Self {
             redpacket,
-            unsaved: HashMap::new(),
-        })
+            unsaved: Mutex::default(),
+        }))
     }
 
-    /// Saves each second until `stopping` is done, then ends the epoch.
-    pub async fn run(mut self, stopping: CancellationToken) {
+    /// Saves each second until `stopping` is done, then once more, and ends the epoch.
+    pub async fn run(self: Arc<Self>, stopping: CancellationToken) {
         let mut each = tokio::time::interval(SAVE_EVERY);
         while stopping.run_until_cancelled(each.tick()).await.is_some() {
-            if let Err(error) = self.save().await {
-                tracing::warn!(%error, waiting = self.unsaved.len(), "could not save the counts");
+            // Saved even when nothing was counted: it is how the ledger knows, after a kill,
+            // until when every count is there.
+            if let Err(error) = self.save(self.collect().await).await {
+                tracing::warn!(%error, "could not save the counts; they wait");
             }
         }
         if let Err(error) = self.end().await {
@@ -46,23 +53,32 @@ impl Counting {
         }
     }
 
-    async fn end(&mut self) -> Result<(), LedgerError> {
-        self.save().await?;
+    async fn end(&self) -> Result<(), LedgerError> {
+        self.save(self.collect().await).await?;
         self.redpacket.ledger.end_epoch(self.redpacket.node).await
     }
 
-    async fn save(&mut self) -> Result<(), LedgerError> {
-        let now = self.redpacket.ledger.now();
-        let second = now.micros().div_euclid(1_000_000);
+    /// Takes what was counted since the last time, and says up to when that was.
+    async fn collect(&self) -> (MutexGuard<'_, Unsaved>, Timestamp) {
+        let mut unsaved = self.unsaved.lock().await;
+        let upto = self.redpacket.ledger.now();
+        let second = upto.micros().div_euclid(1_000_000);
         for rain in self.redpacket.rains.load().values() {
             let tally = rain.counters.take();
             if !tally.is_empty() {
                 let place = (rain.view().campaign.no, second);
-                self.unsaved.entry(place).or_default().add(&tally);
+                unsaved.entry(place).or_default().add(&tally);
             }
         }
-        let counts: Vec<Counts> = self
-            .unsaved
+        (unsaved, upto)
+    }
+
+    async fn save(
+        &self,
+        (mut unsaved, upto): (MutexGuard<'_, Unsaved>, Timestamp),
+    ) -> Result<(), LedgerError> {
+        let (ledger, node) = (&self.redpacket.ledger, self.redpacket.node);
+        let counts: Vec<Counts> = unsaved
             .iter()
             .map(|(&(campaign, second), tally)| Counts {
                 campaign,
@@ -70,11 +86,20 @@ impl Counting {
                 tally: tally.clone(),
             })
             .collect();
-        self.redpacket
-            .ledger
-            .save_counts(self.redpacket.node, now, &counts)
-            .await?;
-        self.unsaved.clear();
+        ledger.save_counts(node, upto, &counts).await?;
+        unsaved.clear();
         Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl SaveCounts for Counting {
+    async fn save_counts(&self) {
+        let collected = self.collect().await;
+        if !collected.0.is_empty()
+            && let Err(error) = self.save(collected).await
+        {
+            tracing::warn!(%error, "could not save the counts; they wait");
+        }
     }
 }

@@ -113,7 +113,8 @@ impl Supplier {
         if received.is_empty() {
             return false;
         }
-        let (bundles, refused) = self.open(received);
+        let (bundles, refused, forged) = self.open(received);
+        self.delete(&forged).await;
         self.release(&refused).await;
         let keys: Vec<BundleKey> = bundles.iter().map(|(key, ..)| *key).collect();
         let claimed = match self.ledger.hold(self.node, held_until, &keys).await {
@@ -148,11 +149,19 @@ impl Supplier {
         brought
     }
 
-    /// Verifies what was received; what is not (yet) to be served is refused.
-    fn open(&self, received: Vec<Received>) -> (Vec<(BundleKey, Bundle, Receipt)>, Vec<Receipt>) {
+    /// Verifies what was received: bundles to serve, receipts of those not to be served yet, and
+    /// receipts of messages that are no bundle of ours.
+    fn open(
+        &self,
+        received: Vec<Received>,
+    ) -> (
+        Vec<(BundleKey, Bundle, Receipt)>,
+        Vec<Receipt>,
+        Vec<Receipt>,
+    ) {
         let view = self.rain.view();
         let mut bundles = Vec::new();
-        let mut refused = Vec::new();
+        let (mut refused, mut forged) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
         for message in received {
             let bundle = match self.sealer.decode(view.campaign.id, &message.body) {
@@ -160,6 +169,7 @@ impl Supplier {
                 Err(error) => {
                     metrics::counter!("hongbao_bundles_refused_total").increment(1);
                     tracing::error!(%error, queue = %self.name.0, "refused a message that is no bundle of ours");
+                    forged.push(message.receipt);
                     continue;
                 }
             };
@@ -178,7 +188,7 @@ impl Supplier {
                 refused.push(message.receipt);
             }
         }
-        (bundles, refused)
+        (bundles, refused, forged)
     }
 
     /// Sends back what the stock no longer serves: deletes what is finished, releases the rest.
