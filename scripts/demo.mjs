@@ -93,7 +93,7 @@ async function start() {
 }
 
 const money = (fen, currency = 'CNY') =>
-  new Intl.NumberFormat('en', { style: 'currency', currency }).format(fen / 100);
+  new Intl.NumberFormat('en', { style: 'currency', currency, currencyDisplay: 'narrowSymbol' }).format(fen / 100);
 
 /** Issues a campaign, sends a crowd, shows winners and audit; gives whether the books balance. */
 async function rain(terms, users, rate, seconds) {
@@ -108,6 +108,8 @@ async function rain(terms, users, rate, seconds) {
     { env: { ...process.env, HONGBAO_ORGANISER_KEY: server.key }, onStart: (child) => (crowd = child) },
   );
   crowd = undefined;
+  // Whoever stops the demo ends the process; there is nothing more to show.
+  if (stopping) await new Promise(() => {});
 
   const { winners } = await server.api('GET', `/campaigns/${campaign.id}/winners`);
   console.log('\nThe first winners:');
@@ -139,7 +141,7 @@ async function main() {
   heading('The example: 10 packets in 3 batches, 2 seconds apart');
   const example = await rain(EXAMPLE, 30, 10, 8);
   heading('A bigger rain: 100,000 packets, 20,000 users');
-  const bigger = await rain(BIGGER, 20_000, Number(process.env.RATE ?? 6_000), 60);
+  const bigger = await rain(BIGGER, 20_000, Number(process.env.RATE ?? 4_000), 60);
 
   if (once) return stop(example && bigger ? 0 : 1);
 

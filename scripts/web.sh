@@ -22,7 +22,9 @@ fi
 newer=$(find . \( -path ./node_modules -o -path ./dist -o -path ./src/paraglide \) -prune -o -type f -newer dist/.built -print -quit 2>/dev/null || true)
 if [ ! -e dist/.built ] || [ -n "$newer" ]; then
   echo "web: building the pages"
-  npm run --silent build </dev/null
+  log=$(mktemp)
+  npm run --silent build </dev/null >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+  rm -f "$log"
   touch dist/.built
 else
   echo "web: the pages are up to date"
