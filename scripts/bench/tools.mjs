@@ -113,8 +113,9 @@ export function wrk(target, { seconds, connections, method, path, tokens = '-', 
   const [requests, took, unit] = find(/(\d+) requests in ([\d.]+)(s|m)/) ?? [];
   if (result.status !== 0 || !requests) throw new Error(`wrk: ${text}`);
   const refused = find(/Non-2xx or 3xx responses: (\d+)/)?.[0];
-  const broken = find(/(Socket errors: .*)/)?.[0];
-  if (refused || broken) throw new Error(`wrk ${path}: ${refused ?? 0} refused; ${broken ?? ''}`);
+  const [connect, read, write, late] = find(/connect (\d+), read (\d+), write (\d+), timeout (\d+)/)?.map(Number) ?? [];
+  if (refused || connect || read || write) throw new Error(`wrk ${path}: ${text}`);
+  if (late) console.error(`bench: ${late} answers to ${path} took over 10 s`);
   const [p99, p99Unit] = find(/99%\s+([\d.]+)(us|ms|s|m)/);
   const milliseconds = { us: 0.001, ms: 1, s: 1000, m: 60_000 };
   const tookSeconds = Number(took) * milliseconds[unit] / 1000;
