@@ -73,7 +73,8 @@ pub(super) async fn claim(
         write.rollback().await.map_err(not_done)?;
         return Ok(results);
     }
-    match write.commit(won * 2 + 8).await {
+    // Each user has a place of its own in the index; packets of a batch lie side by side.
+    match write.commit(won + 8).await {
         Ok(()) => Ok(results),
         Err(CommitFault::NotDone(fail)) => {
             let error = inner.writer.judge(fail);

@@ -12,8 +12,9 @@ use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 use super::fault::{Fail, Fault, fault};
 use crate::LedgerError;
 
-/// Pages that may be written to the log before a checkpoint is asked for: 16 MB.
-const CHECKPOINT_PAGES: u64 = 4_000;
+/// Pages that may be written to the log before a checkpoint is asked for, roughly: 32 MB. The
+/// longer the log, the more changes of one page are moved into the file as one.
+const CHECKPOINT_PAGES: u64 = 8_000;
 
 /// The one writer.
 pub(super) struct Writer {
