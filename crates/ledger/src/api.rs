@@ -93,8 +93,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// A wave that is issuing or open keeps what it has.
     async fn begin_wave(&self, campaign: CampaignNo, wave: &Wave) -> Result<()>;
 
-    /// Opens an issuing wave; repeated, it changes nothing. Not done while closed.
-    async fn open_wave(&self, campaign: CampaignNo, wave: u32) -> Result<()>;
+    /// Opens an issuing wave, unless the campaign is closed, paused or halted; says whether it
+    /// did. Repeated, it changes nothing.
+    async fn open_wave(&self, campaign: CampaignNo, wave: u32) -> Result<bool>;
 
     /// Notes that `node` holds `bundles` until `until`, and reads which of their packets are
     /// claimed already: for each bundle, in the same order, the claimed indices, ascending.
@@ -166,7 +167,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// Begins a node's epoch of counting; those that did not end properly become gaps.
     async fn begin_epoch(&self, node: NodeId) -> Result<()>;
 
-    /// Adds `counts` and notes that `node` has counted up to `upto`.
+    /// Adds `counts` and notes that `node` has counted up to `upto`. A repeat with the same
+    /// `upto` adds nothing, so each save of a node needs a later one.
     async fn save_counts(&self, node: NodeId, upto: Timestamp, counts: &[Counts]) -> Result<()>;
 
     /// Ends a node's epoch properly.

@@ -78,7 +78,8 @@ impl Campaign {
     #[must_use]
     pub fn next_wave_at(&self) -> Option<Timestamp> {
         let waiting = self.waves.iter().filter(|w| w.state != WaveState::Open);
-        waiting.map(|w| w.due_at).min()
+        // A top-up before the start waits for the start.
+        waiting.map(|w| w.due_at.max(self.starts_at)).min()
     }
 
     /// The label of tier `tier` of the tranche that `wave` belongs to.

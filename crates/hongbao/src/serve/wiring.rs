@@ -12,7 +12,7 @@ use services::{
     account::{
         self, Account, admission::Gate, codes::Codes, registered::Registered, token::Tokens,
     },
-    directory::Directory,
+    directory::{Announcer, Directory, Reader},
     http::{
         health::Readiness,
         origin::OriginRules,
@@ -55,6 +55,91 @@ pub(super) struct Node {
     counting: JoinHandle<()>,
 }
 
+/// What the services share.
+struct Shared {
+    sqlite: SqliteLedger,
+    ledger: Arc<dyn Ledger>,
+    queue: Arc<dyn Queue>,
+    random: Arc<dyn Random>,
+    node: NodeId,
+    access_log: Arc<AccessLog>,
+    directory: Arc<Directory>,
+    registered: Arc<Registered>,
+    gate: Arc<Gate>,
+    tokens: Arc<Tokens>,
+    origins: OriginRules,
+}
+
+impl Shared {
+    async fn open(
+        settings: &Settings,
+        secrets: &Secrets,
+        public_url: &str,
+    ) -> anyhow::Result<(Self, Announcer, Reader)> {
+        let sqlite = SqliteLedger::open(&settings.sqlite_path()?, Arc::new(SystemClock)).await?;
+        let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let node = NodeId(u64::from_le_bytes(drawn(&*random)) >> 1);
+        let (directory, announcer, reader) = Directory::new(ledger.clone());
+        let registered = Arc::new(Registered::default());
+        registered.read(&*ledger).await?;
+        let coin_key = coin_key(&secrets.token_secret);
+        let shared = Self {
+            sqlite,
+            ledger,
+            queue: Arc::new(MemoryQueue::new()),
+            random,
+            node,
+            access_log: Arc::new(access_log(settings, node)?),
+            directory,
+            gate: Arc::new(Gate::new(coin_key, registered.clone())),
+            registered,
+            tokens: Arc::new(tokens(settings, secrets)?),
+            origins: OriginRules::new(Some(public_url)),
+        };
+        Ok((shared, announcer, reader))
+    }
+
+    fn redpacket(&self) -> Arc<Redpacket> {
+        Redpacket::start(redpacket::Parts {
+            ledger: self.ledger.clone(),
+            queue: self.queue.clone(),
+            directory: self.directory.clone(),
+            gate: self.gate.clone(),
+            tokens: self.tokens.clone(),
+            origins: self.origins.clone(),
+            access_log: self.access_log.clone(),
+            random: self.random.clone(),
+            node: self.node,
+        })
+    }
+
+    fn account(&self, settings: &Settings, secrets: &Secrets) -> Arc<Account> {
+        Account::new(account::Parts {
+            ledger: self.ledger.clone(),
+            directory: self.directory.clone(),
+            gate: self.gate.clone(),
+            registered: self.registered.clone(),
+            tokens: self.tokens.clone(),
+            codes: Codes::new(secrets.token_secret.as_bytes()),
+            registered_only: registered_only(settings),
+            origins: self.origins.clone(),
+            limiter: login_limiter(settings),
+            limit_loopback: settings.limit_loopback.unwrap_or(false),
+        })
+    }
+
+    fn monitor(&self, announcer: Announcer, settings: monitor::Settings) -> Arc<Monitor> {
+        let tools = monitor::Tools {
+            ledger: self.ledger.clone(),
+            queue: self.queue.clone(),
+            announcer,
+            random: self.random.clone(),
+        };
+        Monitor::new(tools, settings)
+    }
+}
+
 impl Node {
     /// Opens the ledger, fills the queue and starts what runs in the background. When this
     /// returns, requests can be answered.
@@ -64,66 +149,12 @@ impl Node {
         public_url: &str,
     ) -> anyhow::Result<Self> {
         let metrics = telemetry::metrics()?;
-        let clock = Arc::new(SystemClock);
-        let sqlite = SqliteLedger::open(&settings.sqlite_path()?, clock.clone()).await?;
-        let ledger: Arc<dyn Ledger> = Arc::new(sqlite.clone());
-        let queue: Arc<dyn Queue> = Arc::new(MemoryQueue::new());
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let node = NodeId(u64::from_le_bytes(drawn(&*random)) >> 1);
-        let path = settings.access_log();
-        let access_log = AccessLogOptions {
-            misses_per_second_max: settings
-                .logged_misses_per_second
-                .unwrap_or(LOGGED_MISSES_PER_SECOND),
-            path: path.clone(),
-            ..AccessLogOptions::default()
-        };
-        let access_log = AccessLog::open(access_log, node.0, clock)
-            .with_context(|| format!("cannot write the access log {}", path.display()))?;
-        let access_log = Arc::new(access_log);
-
-        let (directory, announcer, mut reader) = Directory::new(ledger.clone());
-        let registered = Arc::new(Registered::default());
-        registered.read(&*ledger).await?;
-        let gate = Arc::new(Gate::new(
-            coin_key(&secrets.token_secret),
-            registered.clone(),
-        ));
-        let tokens = Arc::new(tokens(settings, secrets)?);
-        let origins = OriginRules::new(Some(public_url));
-        let redpacket = Redpacket::start(redpacket::Parts {
-            ledger: ledger.clone(),
-            queue: queue.clone(),
-            directory: directory.clone(),
-            gate: gate.clone(),
-            tokens: tokens.clone(),
-            origins: origins.clone(),
-            access_log: access_log.clone(),
-            random: random.clone(),
-            node,
-        });
-        let account = Account::new(account::Parts {
-            ledger: ledger.clone(),
-            directory,
-            gate,
-            registered: registered.clone(),
-            tokens,
-            codes: Codes::new(secrets.token_secret.as_bytes()),
-            registered_only: settings.identity == Some(Identity::Registered),
-            origins: origins.clone(),
-            limiter: login_limiter(settings),
-            limit_loopback: settings.limit_loopback.unwrap_or(false),
-        });
-        let tools = monitor::Tools {
-            ledger: ledger.clone(),
-            queue,
-            announcer,
-            random,
-        };
-        let monitor = Monitor::new(
-            tools,
-            monitor_settings(settings, secrets, public_url, origins),
-        );
+        let (shared, announcer, mut reader) = Shared::open(settings, secrets, public_url).await?;
+        let origins = shared.origins.clone();
+        let redpacket = shared.redpacket();
+        let account = shared.account(settings, secrets);
+        let told = monitor_settings(settings, secrets, public_url, origins);
+        let monitor = shared.monitor(announcer, told);
 
         reader.follow(redpacket.clone());
         reader.follow(monitor.follower());
@@ -132,35 +163,36 @@ impl Node {
         monitor.refill().await?;
 
         let background = CancellationToken::new();
-        let counting = Counting::begin(redpacket.clone()).await?;
-        monitor.reads_counters_of(counting.clone());
+        let (saver, counting) = Counting::begin(redpacket.clone()).await?;
+        monitor.reads_counters_of(Arc::new(saver));
         let readiness = Readiness::expecting(&["ledger"]);
         readiness.report(
             "ledger",
-            ping(ledger.clone())
+            ping(shared.ledger.clone())
                 .await
                 .map_err(|error| error.to_string()),
         );
+        let ledger = shared.ledger.clone();
         tokio::spawn(readiness.clone().watch(
             "ledger",
             move || ping(ledger.clone()),
             background.clone(),
         ));
-        tokio::spawn(registered.follow(Arc::new(sqlite.clone()), background.clone()));
+        tokio::spawn(shared.registered.follow(shared.ledger, background.clone()));
         Ok(Self {
             scheduling: tokio::spawn(task::guarded(
                 "monitor",
                 monitor.clone().run(background.clone()),
             )),
             counting: tokio::spawn(task::guarded("counting", counting.run(background.clone()))),
-            ledger: sqlite,
+            ledger: shared.sqlite,
             account,
             redpacket,
             monitor,
             readiness,
-            access_log,
+            access_log: shared.access_log,
             metrics,
-            id: node.0,
+            id: shared.node.0,
             background,
         })
     }
@@ -180,6 +212,22 @@ impl Node {
         }
         self.ledger.close().await;
     }
+}
+
+fn registered_only(settings: &Settings) -> bool {
+    settings.identity == Some(Identity::Registered)
+}
+
+fn access_log(settings: &Settings, node: NodeId) -> anyhow::Result<AccessLog> {
+    let path = settings.access_log();
+    let misses = settings.logged_misses_per_second;
+    let options = AccessLogOptions {
+        misses_per_second_max: misses.unwrap_or(LOGGED_MISSES_PER_SECOND),
+        path: path.clone(),
+        ..AccessLogOptions::default()
+    };
+    AccessLog::open(options, node.0, Arc::new(SystemClock))
+        .with_context(|| format!("cannot write the access log {}", path.display()))
 }
 
 async fn ping(ledger: Arc<dyn Ledger>) -> Result<(), LedgerError> {
@@ -235,6 +283,6 @@ fn monitor_settings(
         replicas: 1,
         limit_loopback: settings.limit_loopback.unwrap_or(false),
         codes: Codes::new(secrets.token_secret.as_bytes()),
-        registered_only: settings.identity == Some(Identity::Registered),
+        registered_only: registered_only(settings),
     }
 }

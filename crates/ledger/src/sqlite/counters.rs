@@ -42,14 +42,21 @@ pub(super) async fn save(
     counts: &[Counts],
 ) -> Result<(), Fail> {
     let mut write = inner.writer.begin().await?;
+    let later = sqlx::query(
+        "INSERT INTO epochs (counted_to, node) VALUES (?1, ?2) ON CONFLICT (node) \
+         DO UPDATE SET counted_to = ?1 WHERE counted_to < ?1",
+    )
+    .bind(upto.micros())
+    .bind(node.0.cast_signed())
+    .execute(write.conn())
+    .await?;
+    if later.rows_affected() == 0 {
+        // A repeat of what was committed although the node did not hear of it.
+        return write.rollback().await;
+    }
     for counted in counts {
         add(write.conn(), node, counted).await?;
     }
-    sqlx::query("UPDATE epochs SET counted_to = max(counted_to, ?) WHERE node = ?")
-        .bind(upto.micros())
-        .bind(node.0.cast_signed())
-        .execute(write.conn())
-        .await?;
     // What the clock starts from after a restart.
     sqlx::query("UPDATE meta SET value = max(value, ?) WHERE key = 'time'")
         .bind(inner.now().micros())

@@ -140,7 +140,7 @@ impl Ledger for SqliteLedger {
         self.answer(waves::begin(&self.inner, campaign, wave).await)
     }
 
-    async fn open_wave(&self, campaign: CampaignNo, wave: u32) -> Result<()> {
+    async fn open_wave(&self, campaign: CampaignNo, wave: u32) -> Result<bool> {
         self.answer(waves::open(&self.inner, campaign, wave).await)
     }
 

@@ -57,7 +57,8 @@ pub(super) async fn begin(inner: &Inner, no: CampaignNo, wave: &Wave) -> Result<
     let begun = sqlx::query(
         "UPDATE waves SET state = ?, bundle_size = ?, algorithm = ?, digest = ? \
          WHERE campaign_no = ? AND number = ? AND state = ? \
-         AND (SELECT closed_at FROM campaigns WHERE no = campaign_no) IS NULL",
+         AND EXISTS (SELECT 1 FROM campaigns WHERE no = campaign_no \
+         AND closed_at IS NULL AND paused_at IS NULL AND halted IS NULL)",
     )
     .bind(codec::state_to_column(WaveState::Issuing))
     .bind(i64::from(wave.bundle_size))
@@ -82,7 +83,7 @@ pub(super) async fn begin(inner: &Inner, no: CampaignNo, wave: &Wave) -> Result<
 }
 
 /// See [`crate::Ledger::open_wave`].
-pub(super) async fn open(inner: &Inner, no: CampaignNo, wave: u32) -> Result<(), Fail> {
+pub(super) async fn open(inner: &Inner, no: CampaignNo, wave: u32) -> Result<bool, Fail> {
     let mut write = inner.writer.begin().await?;
     let opened = sqlx::query(
         "UPDATE waves SET state = ?, opened_at = ?, \
@@ -98,7 +99,8 @@ pub(super) async fn open(inner: &Inner, no: CampaignNo, wave: u32) -> Result<(),
     .execute(write.conn())
     .await?;
     if opened.rows_affected() == 0 {
-        return write.rollback().await;
+        write.rollback().await?;
+        return Ok(false);
     }
     let version = next_version(write.conn()).await?;
     sqlx::query("UPDATE campaigns SET version = ?, openings = openings + 1 WHERE no = ?")
@@ -107,5 +109,5 @@ pub(super) async fn open(inner: &Inner, no: CampaignNo, wave: u32) -> Result<(),
         .execute(write.conn())
         .await?;
     write.commit(PAGES_OF_A_CHANGE).await?;
-    Ok(())
+    Ok(true)
 }

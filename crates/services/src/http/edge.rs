@@ -71,7 +71,7 @@ async fn method_not_allowed() -> ApiError {
     )
 }
 
-/// Where panics unwind (a release build aborts instead), the client still gets the one body.
+/// When a handler panics the client still gets the one body.
 fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
     let text = cause
         .downcast_ref::<String>()

@@ -26,6 +26,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
+use tower_http::timeout::TimeoutBody;
 
 use super::{
     client_ip::{Peer, TrustedProxies, client_ip},
@@ -41,6 +42,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// How long a client may take to send a head, and may stay idle between two.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How long a client may take for each part of a body.
+const BODY_PART_WITHIN: Duration = Duration::from_secs(10);
 /// Connections that a core has accepted and not yet begun to serve.
 const HANDOVER_MAX: usize = 1_024;
 
@@ -169,8 +172,9 @@ impl Core {
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
-                tracing::error!(%error, "could not start a runtime for connections");
-                return;
+                tracing::error!(%error, "could not start a runtime for connections; ending");
+                // Half a server that looks whole is worse than none.
+                std::process::abort();
             }
         };
         runtime.block_on(async {
@@ -255,11 +259,8 @@ async fn answer(
         });
     }
     request.extensions_mut().insert(Peer(peer));
-    let response = routes
-        .router
-        .clone()
-        .oneshot(request.map(Body::new))
-        .await?;
+    let timed = |body| Body::new(TimeoutBody::new(BODY_PART_WITHIN, body));
+    let response = routes.router.clone().oneshot(request.map(timed)).await?;
     Ok(response.map(Either::Right))
 }
 

@@ -100,8 +100,12 @@ impl Issuer {
         });
         self.send_of_wave(&campaign, &wave, &keys.collect::<Vec<_>>())
             .await?;
-        self.ledger.open_wave(campaign.no, number).await?;
-        Ok(Issued::Opened)
+        let opened = self.ledger.open_wave(campaign.no, number).await?;
+        Ok(if opened {
+            Issued::Opened
+        } else {
+            Issued::NotNow
+        })
     }
 
     /// Sends `bundles` of open waves of `campaign` again.

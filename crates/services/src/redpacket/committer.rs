@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ledger::{ClaimAsk, ClaimError, ClaimResult, Ledger, Win};
+use rules::{GrabId, UserId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{rain::Rain, stock::HeldPacket};
@@ -27,6 +28,8 @@ pub(crate) struct Claim {
     pub(crate) rain: Arc<Rain>,
     /// The packet, taken out of the stock.
     pub(crate) packet: HeldPacket,
+    /// The tap, for the account's window; the ask has it only where the ledger keeps it.
+    pub(crate) tap: Option<GrabId>,
     /// Where the result goes, if anybody still waits for it.
     pub(crate) reply: oneshot::Sender<Claimed>,
 }
@@ -125,18 +128,17 @@ impl Committer {
                     win.amount, claim.ask.amount,
                     "the claim wrote the packet's amount"
                 );
-                claim.rain.winners.record(&claim.ask.user, &win);
+                record(&*self.ledger, &claim.rain, &claim.ask.user, &win);
                 claim.rain.stock.claimed(&claim.packet);
-                self.tell_when_sold_out(&claim.rain);
                 Claimed::Won(win)
             }
             ClaimResult::SameGrab(win) => {
-                claim.rain.winners.record(&claim.ask.user, &win);
+                record(&*self.ledger, &claim.rain, &claim.ask.user, &win);
                 claim.rain.stock.put_back(&claim.packet);
                 Claimed::Repeated(win)
             }
             ClaimResult::AtLimit(win) => {
-                claim.rain.winners.record(&claim.ask.user, &win);
+                record(&*self.ledger, &claim.rain, &claim.ask.user, &win);
                 claim.rain.stock.put_back(&claim.packet);
                 if several_at_once {
                     Claimed::LimitReached
@@ -146,6 +148,11 @@ impl Committer {
             }
             ClaimResult::PacketTaken => {
                 claim.rain.stock.claimed(&claim.packet);
+                if claim.reply.is_closed() {
+                    // The grab has answered 503 and will not take another packet.
+                    self.gate
+                        .withdraw(claim.rain.id, &claim.ask.user, claim.tap);
+                }
                 Claimed::PacketTaken
             }
             ClaimResult::Closed => {
@@ -165,7 +172,7 @@ impl Committer {
     fn not_done(&self, claim: Claim) {
         claim.rain.stock.put_back(&claim.packet);
         let id = claim.rain.view().campaign.id;
-        self.gate.withdraw(id, &claim.ask.user, claim.ask.grab_id);
+        self.gate.withdraw(id, &claim.ask.user, claim.tap);
         claim.rain.winners.end(&claim.ask.user);
         reply(claim.reply, Claimed::Unavailable);
     }
@@ -177,11 +184,11 @@ impl Committer {
         let mut undecided = Vec::with_capacity(batch.len());
         for claim in batch {
             let id = claim.rain.view().campaign.id;
-            gate.withdraw(id, &claim.ask.user, claim.ask.grab_id);
+            gate.withdraw(id, &claim.ask.user, claim.tap);
             undecided.push((claim.rain, claim.ask.user, claim.packet));
             reply(claim.reply, Claimed::Unavailable);
         }
-        tokio::spawn(async move {
+        crate::task::critical("settling", async move {
             let mut pause = SETTLE_EVERY;
             let wins = loop {
                 match ledger.settle(slot, &asks).await {
@@ -201,7 +208,7 @@ impl Committer {
             for ((rain, user, packet), win) in undecided.into_iter().zip(wins) {
                 match win {
                     Some(win) => {
-                        rain.winners.record(&user, &win);
+                        record(&*ledger, &rain, &user, &win);
                         rain.stock.claimed(&packet);
                     }
                     None => rain.stock.put_back(&packet),
@@ -211,11 +218,17 @@ impl Committer {
             tracing::info!(claims = asks.len(), "claims that were in doubt are decided");
         });
     }
+}
 
-    fn tell_when_sold_out(&self, rain: &Rain) {
+/// Notes a durable win. Whoever waits for a packet learns when it was the last one issued, and
+/// listeners when no more will come.
+fn record(ledger: &dyn Ledger, rain: &Rain, user: &UserId, win: &Win) {
+    rain.winners.record(user, win);
+    if rain.all_claimed() {
+        rain.stock.look_again();
         let view = rain.view();
-        if rain.all_claimed() && view.next_wave_at.is_none() {
-            rain.events.tell_sold_out(&view.campaign, self.ledger.now());
+        if !view.more_waves {
+            rain.events.tell_sold_out(&view.campaign, ledger.now());
         }
     }
 }

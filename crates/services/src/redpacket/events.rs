@@ -23,7 +23,7 @@ use ledger::Campaign;
 use rules::{CampaignId, Timestamp};
 use tokio::sync::broadcast;
 
-use super::{Redpacket, winners::lock};
+use super::{Redpacket, rain::Rain, winners::lock};
 use crate::http::{ApiError, campaign_json::PublicCampaign};
 
 /// How many past events a listener can catch up on; one that missed more gets a `state`.
@@ -98,10 +98,12 @@ impl Events {
     fn listen(
         &self,
         last: Option<&str>,
-        campaign: &Campaign,
+        rain: &Rain,
         now: Timestamp,
     ) -> (Vec<Bytes>, broadcast::Receiver<Event>) {
         let kept = lock(&self.kept);
+        // Read under the lock: at least as new as the last event kept, whose id it may get.
+        let campaign = &rain.view().campaign;
         let live = self.live.subscribe();
         let seen = last.and_then(|last| kept.iter().position(|event| *event.id == *last));
         let missed = match seen {
@@ -151,11 +153,11 @@ pub(super) async fn events(
         .get("last-event-id")
         .and_then(|value| value.to_str().ok());
     let now = redpacket.ledger.now();
-    let (missed, live) = rain.events.listen(last, &rain.view().campaign, now);
+    let (missed, live) = rain.events.listen(last, &rain, now);
     let body = Body::from_stream(
         stream::iter(missed)
             .chain(follow(live))
-            .take_until(redpacket.stopping.clone().cancelled_owned())
+            .take_until(redpacket.streams_ending.clone().cancelled_owned())
             .map(Ok::<_, Infallible>),
     );
     let mut response = Response::new(body);

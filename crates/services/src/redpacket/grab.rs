@@ -23,6 +23,7 @@ use super::{
     answer::{self, won_body},
     committer::{Claim, Claimed},
     rain::{Rain, View},
+    stock::Patience,
     winners::Known,
 };
 use crate::{
@@ -93,19 +94,38 @@ async fn decide(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> Answer {
     if let Some(answer) = own_win(node, rain, ask).await {
         return answer;
     }
+    let mut patience = Patience::default();
+    let no = match rule_out(node, rain, ask, &mut patience).await {
+        Some(no) => no,
+        None => take_and_claim(node, rain, ask, &mut patience).await,
+    };
+    match no {
+        // Another tap of the same user may have won since the first look.
+        Answer::Missed(_) | Answer::Rejected(_) => won_meanwhile(rain, ask).await.unwrap_or(no),
+        Answer::Won(_) | Answer::Repeated(_) | Answer::Unavailable => no,
+    }
+}
+
+/// Why this ask cannot win, if time, an audit, stock or a rule forbids it.
+async fn rule_out(
+    node: &Redpacket,
+    rain: &Rain,
+    ask: &Ask<'_>,
+    patience: &mut Patience,
+) -> Option<Answer> {
     if let Some(reason) = schedule(&rain.view(), ask.now) {
-        return Answer::Missed(reason);
+        return Some(Answer::Missed(reason));
     }
     if rain.view().campaign.halted.is_some() {
-        return Answer::Unavailable;
+        return Some(Answer::Unavailable);
     }
-    if let Some(reason) = stock(rain).await {
-        return Answer::Missed(reason);
+    if let Some(reason) = stock(rain, patience).await {
+        return Some(Answer::Missed(reason));
     }
-    if let Verdict::Rejected(reason) = account_rules(node, rain, ask) {
-        return Answer::Rejected(reason);
+    match account_rules(node, rain, ask) {
+        Verdict::Admitted => None,
+        Verdict::Rejected(reason) => Some(Answer::Rejected(reason)),
     }
-    take_and_claim(node, rain, ask).await
 }
 
 /// Step 1: who asks. 401 when nobody can tell.
@@ -122,30 +142,48 @@ fn find_campaign(node: &Redpacket, id: &str) -> Result<Arc<Rain>, ApiError> {
 /// Step 3: the same win again, or the limit. A claim of the user that is under way is waited
 /// for, and a repeated tap looks into the ledger, so that no win is ever hidden by a "no".
 async fn own_win(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Option<Answer> {
-    if !rain.wins_loaded() && node.load_wins(rain).await.is_err() {
-        return Some(Answer::Unavailable);
+    let view = rain.view();
+    let mut look = ask.tap.attempt > 1;
+    if !rain.wins_loaded() {
+        if view.campaign.closed_at.is_some() {
+            // It had ended before this process started: its wins are not read, but looked up.
+            look = true;
+        } else {
+            let load = tokio::time::timeout_at(ask.deadline, node.load_wins(rain));
+            if !matches!(load.await, Ok(Ok(()))) {
+                return Some(Answer::Unavailable);
+            }
+        }
     }
-    let mut looked = ask.tap.attempt <= 1;
+    if let Some(answer) = won_meanwhile(rain, ask).await {
+        return Some(answer);
+    }
+    if !look {
+        return None;
+    }
+    let look = node.looks.wins(view.campaign.no, ask.user.clone());
+    let Ok(Some(wins)) = tokio::time::timeout_at(ask.deadline, look).await else {
+        return Some(Answer::Unavailable);
+    };
+    for win in &wins {
+        rain.winners.record(ask.user, win);
+    }
+    won_meanwhile(rain, ask).await
+}
+
+/// What this node knows of the user's wins, once no claim of the user is under way.
+async fn won_meanwhile(rain: &Rain, ask: &Ask<'_>) -> Option<Answer> {
     loop {
+        // In this order: a claim records its win before it ends.
+        let under_way = rain.winners.under_way(ask.user);
         if let Some(answer) = known_win(rain, ask) {
             return Some(answer);
         }
-        if let Some(mut claim) = rain.winners.under_way(ask.user) {
-            // The sender is dropped, never used: an error is the end of the claim.
-            let ended = tokio::time::timeout_at(ask.deadline, claim.changed()).await;
-            if ended.is_err() {
-                return Some(Answer::Unavailable);
-            }
-        } else if looked {
-            return None;
-        } else {
-            looked = true;
-            let look = node.looks.wins(rain.view().campaign.no, ask.user.clone());
-            let Ok(Some(wins)) = tokio::time::timeout_at(ask.deadline, look).await else {
-                return Some(Answer::Unavailable);
-            };
-            wins.iter()
-                .for_each(|win| rain.winners.record(ask.user, win));
+        // The sender is dropped, never used: an error is the end of the claim.
+        let mut claim = under_way?;
+        let ended = tokio::time::timeout_at(ask.deadline, claim.changed()).await;
+        if ended.is_err() {
+            return Some(Answer::Unavailable);
         }
     }
 }
@@ -179,11 +217,12 @@ fn schedule(view: &View, now: Timestamp) -> Option<Missed> {
 }
 
 /// Step 5: whether a packet is to be had here, waiting a little for one that is on its way.
-async fn stock(rain: &Rain) -> Option<Missed> {
+async fn stock(rain: &Rain, patience: &mut Patience) -> Option<Missed> {
     if let Some(reason) = all_claimed(rain) {
         return Some(reason);
     }
-    if rain.stock.is_empty() && !rain.stock.wait(|| all_claimed(rain).is_some()).await {
+    let claimed = || all_claimed(rain).is_some();
+    if rain.stock.is_empty() && !rain.stock.wait(patience, claimed).await {
         return Some(Missed::NotThisTime);
     }
     all_claimed(rain)
@@ -194,7 +233,7 @@ fn all_claimed(rain: &Rain) -> Option<Missed> {
     if !rain.all_claimed() {
         return None;
     }
-    let more = rain.view().next_wave_at.is_some();
+    let more = rain.view().more_waves;
     Some(if more {
         Missed::BetweenWaves
     } else {
@@ -209,13 +248,19 @@ fn account_rules(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Verdict {
         .admit(view.campaign.id, &view.rules, ask.user, ask.tap.id, ask.now)
 }
 
-/// Steps 7 and 8: take a packet and claim it, the next one when somebody else has it.
-async fn take_and_claim(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> Answer {
+/// Steps 7 and 8: take a packet and claim it, the next one when somebody else has it. A 503
+/// gives the account's attempt back, here or, once the claim is handed over, in the committer.
+async fn take_and_claim(
+    node: &Redpacket,
+    rain: &Arc<Rain>,
+    ask: &Ask<'_>,
+    patience: &mut Patience,
+) -> Answer {
     while Instant::now() < ask.deadline {
         if !rain.winners.begin(ask.user) {
             // Another tap of the same user got here first: its end decides.
-            match own_win(node, rain, ask).await {
-                Some(answer) => return answer,
+            match won_meanwhile(rain, ask).await {
+                Some(answer) => return withdrawn_if_unavailable(node, rain, ask, answer),
                 None => continue,
             }
         }
@@ -226,7 +271,7 @@ async fn take_and_claim(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> An
         }
         let Some(packet) = rain.stock.take() else {
             rain.winners.end(ask.user);
-            match stock(rain).await {
+            match stock(rain, patience).await {
                 Some(reason) => return Answer::Missed(reason),
                 None => continue,
             }
@@ -236,6 +281,7 @@ async fn take_and_claim(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> An
             ask: claim_ask(node, rain, ask, &packet),
             rain: rain.clone(),
             packet,
+            tap: ask.tap.id,
             reply,
         };
         if let Err(claim) = node.claims.submit(claim) {
@@ -253,7 +299,20 @@ async fn take_and_claim(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> An
             Ok(Ok(Claimed::Unavailable) | Err(_)) | Err(_) => Answer::Unavailable,
         };
     }
-    Answer::Unavailable
+    // Nothing is undecided: every packet that was tried belongs to somebody else.
+    Answer::Missed(Missed::NotThisTime)
+}
+
+fn withdrawn_if_unavailable(
+    node: &Redpacket,
+    rain: &Rain,
+    ask: &Ask<'_>,
+    answer: Answer,
+) -> Answer {
+    if answer == Answer::Unavailable {
+        node.gate.withdraw(rain.id, ask.user, ask.tap.id);
+    }
+    answer
 }
 
 fn claim_ask(

@@ -73,6 +73,9 @@ pub struct Parts {
     pub node: NodeId,
 }
 
+/// The campaigns of a node.
+type Rains = HashMap<CampaignId, Arc<Rain>>;
+
 /// A grab node.
 pub struct Redpacket {
     pub(crate) ledger: Arc<dyn Ledger>,
@@ -86,7 +89,10 @@ pub struct Redpacket {
     node: NodeId,
     claims: Claims,
     looks: Looks,
-    rains: ArcSwap<HashMap<CampaignId, Arc<Rain>>>,
+    rains: ArcSwap<Rains>,
+    /// Done when event streams are to end, before connections drain.
+    streams_ending: CancellationToken,
+    /// Done when bundles are to be given back, after connections have drained.
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -115,12 +121,13 @@ impl Redpacket {
             claims,
             looks,
             rains: ArcSwap::default(),
+            streams_ending: CancellationToken::new(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })
     }
 
-    /// Ends event streams and gives every bundle back. Called when no request is under way.
+    /// Gives every bundle back. Called when no request is under way.
     pub async fn stop(&self) {
         self.stopping.cancel();
         self.tasks.close();
@@ -129,7 +136,7 @@ impl Redpacket {
 
     /// Ends event streams, so that connections can drain.
     pub fn end_streams(&self) {
-        self.stopping.cancel();
+        self.streams_ending.cancel();
     }
 
     pub(crate) fn rain(&self, id: CampaignId) -> Option<Arc<Rain>> {
@@ -156,7 +163,7 @@ impl Redpacket {
     fn give_up(&self, claim: Claim) {
         claim.rain.stock.put_back(&claim.packet);
         self.gate
-            .withdraw(claim.rain.id, &claim.ask.user, claim.ask.grab_id);
+            .withdraw(claim.rain.id, &claim.ask.user, claim.tap);
         claim.rain.winners.end(&claim.ask.user);
     }
 

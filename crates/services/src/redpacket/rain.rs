@@ -45,8 +45,8 @@ pub(crate) struct View {
     pub(crate) openings: u32,
     /// Packets per bundle, the most of any wave.
     pub(crate) bundle_size: u32,
-    /// When the next wave is due; `None` when there is none or none is known.
-    pub(crate) next_wave_at: Option<Timestamp>,
+    /// Whether another wave will come, if only after a pause.
+    pub(crate) more_waves: bool,
     /// The answers to those who missed, by reason.
     missed: [Bytes; Missed::ALL.len()],
 }
@@ -63,13 +63,13 @@ impl View {
             rules: RuleSet::new(&campaign.rules),
             issued: campaign.packets_issued(),
             openings: campaign.openings(),
+            more_waves: campaign.closed_at.is_none() && campaign.next_wave_at().is_some(),
             bundle_size: campaign
                 .waves
                 .iter()
                 .map(|wave| wave.bundle_size)
                 .max()
                 .unwrap_or(0),
-            next_wave_at,
             missed: Missed::ALL.map(|reason| super::answer::missed_body(reason, next_wave_at)),
             campaign,
         }

@@ -20,8 +20,10 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::winners::lock;
 
-/// How long a grab waits for a packet to reach this node.
+/// How long a grab waits for a packet to reach this node, in all.
 const WAIT_FOR_STOCK: Duration = Duration::from_millis(200);
+/// How often who waits says so again, in case the first receive brought nothing.
+const ASK_AGAIN_EVERY: Duration = Duration::from_millis(25);
 /// How many grabs of one campaign may wait so at once; the others have missed.
 const WAITING_MAX: usize = 4_096;
 
@@ -66,6 +68,22 @@ pub(crate) struct Stock {
     arrived: Notify,
     /// Told when packets are wanted.
     pub(crate) wanted: Notify,
+}
+
+/// One grab's patience: the 200 ms begin with its first wait and are not renewed.
+#[derive(Default)]
+pub(crate) struct Patience(Option<Instant>);
+
+/// What became of a received bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// Its packets are served.
+    New,
+    /// The same bundle is being served already.
+    Copy,
+    /// The same bundle is still on the shelf although its lease is over, because of a packet in
+    /// flight: this copy is to come back later.
+    Later,
 }
 
 /// A bundle that leaves this node, and how.
@@ -149,7 +167,7 @@ impl Stock {
     }
 
     /// Puts a received bundle on the shelf, without the indices that are `claimed` already.
-    /// False when the same bundle lies there: its packets must not be in flight twice.
+    /// Refused while the same bundle lies there: its packets must not be in flight twice.
     pub(crate) fn add(
         &self,
         key: BundleKey,
@@ -157,7 +175,7 @@ impl Stock {
         receipt: Receipt,
         claimed: &[u32],
         serve_until: Instant,
-    ) -> bool {
+    ) -> Added {
         let claimed: HashSet<u32> = claimed.iter().copied().collect();
         let indices = key.first_index..key.first_index + key.packets;
         let free: Vec<u32> = indices
@@ -165,8 +183,9 @@ impl Stock {
             .filter(|index| !claimed.contains(index))
             .collect();
         let mut shelf = lock(&self.shelf);
-        if shelf.bundles.contains_key(&key) {
-            return false;
+        if let Some(held) = shelf.bundles.get(&key) {
+            let served = held.serve_until > Instant::now();
+            return if served { Added::Copy } else { Added::Later };
         }
         self.free.fetch_add(free.len(), Ordering::AcqRel);
         shelf.last_used = Some(Instant::now());
@@ -183,7 +202,7 @@ impl Stock {
         );
         drop(shelf);
         self.arrived.notify_waiters();
-        true
+        Added::New
     }
 
     /// Takes off the shelf every bundle that is finished, whose lease is about to end, or, when
@@ -246,15 +265,17 @@ impl Stock {
         self.arrived.notify_waiters();
     }
 
-    /// Waits until packets are free or `done` holds, at most 200 ms. False when this time
-    /// there are none, or when too many wait already.
-    pub(crate) async fn wait(&self, done: impl Fn() -> bool) -> bool {
+    /// Waits until packets are free or `done` holds, for what is left of `patience`. False when
+    /// this time there are none, or when too many wait already.
+    pub(crate) async fn wait(&self, patience: &mut Patience, done: impl Fn() -> bool) -> bool {
         let guard = WaitGuard::new(&self.waiting);
         if guard.place > WAITING_MAX {
             metrics::counter!("hongbao_stock_waits_refused_total").increment(1);
             return false;
         }
-        let until = Instant::now() + WAIT_FOR_STOCK;
+        let until = *patience
+            .0
+            .get_or_insert_with(|| Instant::now() + WAIT_FOR_STOCK);
         loop {
             let arrived = self.arrived.notified();
             tokio::pin!(arrived);
@@ -263,10 +284,14 @@ impl Stock {
             if !self.is_empty() || done() {
                 return true;
             }
-            self.wanted.notify_one();
-            if tokio::time::timeout_at(until, arrived).await.is_err() {
-                return !self.is_empty() || done();
+            let now = Instant::now();
+            if now >= until {
+                return false;
             }
+            self.wanted.notify_one();
+            // Woken or not, the loop looks again.
+            let wake_at = until.min(now + ASK_AGAIN_EVERY);
+            let _arrived = tokio::time::timeout_at(wake_at, arrived).await.is_ok();
         }
     }
 }
@@ -324,7 +349,7 @@ mod tests {
         }
     }
 
-    fn add(stock: &Stock, first_index: u32, claimed: &[u32]) -> bool {
+    fn add(stock: &Stock, first_index: u32, claimed: &[u32]) -> Added {
         let receipt = Receipt(first_index.to_string());
         stock.add(
             key(first_index),
@@ -338,11 +363,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn unclaimed_packets_are_served_once_with_their_amounts() {
         let stock = Stock::default();
-        assert!(add(&stock, 5, &[6]));
-        assert!(
-            !add(&stock, 5, &[6]),
-            "a second copy must not put packets in flight twice"
-        );
+        assert_eq!(add(&stock, 5, &[6]), Added::New);
+        let copy = add(&stock, 5, &[6]);
+        assert_eq!(copy, Added::Copy, "or packets would be in flight twice");
         let taken: Vec<_> = std::iter::from_fn(|| stock.take()).collect();
         let indices: Vec<u32> = taken.iter().map(|held| held.packet.index).collect();
         assert_eq!(indices, [5, 7, 8]);
@@ -370,6 +393,7 @@ mod tests {
         add(&stock, 1, &[]);
         let taken = stock.take().expect("four are free");
         tokio::time::advance(LONG).await;
+        assert_eq!(add(&stock, 1, &[]), Added::Later, "one is in flight");
         assert!(stock.take().is_none());
         assert!(stock.is_empty(), "or grabs would look again and again");
         assert!(stock.sweep(LONG).is_empty(), "one is in flight");
@@ -397,10 +421,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_with_an_arrival_or_after_a_while() {
         let stock = Arc::new(Stock::default());
-        assert!(!stock.wait(|| false).await, "nothing came");
+        assert!(
+            !stock.wait(&mut Patience::default(), || false).await,
+            "nothing came"
+        );
         let waits = tokio::spawn({
             let stock = stock.clone();
-            async move { stock.wait(|| false).await }
+            async move { stock.wait(&mut Patience::default(), || false).await }
         });
         tokio::task::yield_now().await;
         assert!(stock.has_waiting());

@@ -13,7 +13,10 @@ use queue::{
 };
 use tokio::time::Instant;
 
-use super::{rain::Rain, stock::Leaving};
+use super::{
+    rain::Rain,
+    stock::{Added, Leaving},
+};
 
 /// How long a received bundle is this node's.
 const LEASE: Duration = Duration::from_secs(30);
@@ -31,6 +34,17 @@ const PAUSE_WHEN_EMPTY: Duration = Duration::from_millis(20);
 const PACKETS_AHEAD: u32 = 1_024;
 /// The most bundles in one receive.
 const RECEIVE_MAX: u32 = 16;
+
+/// What a receive has brought.
+#[derive(Default)]
+struct Opened {
+    /// Bundles of open waves.
+    bundles: Vec<(BundleKey, Bundle, Receipt)>,
+    /// Bundles of waves that are not open yet, and second copies.
+    early: Vec<Receipt>,
+    /// What is no bundle of ours.
+    forged: Vec<Receipt>,
+}
 
 /// The supply of one campaign on this node.
 pub(crate) struct Supplier {
@@ -113,9 +127,13 @@ impl Supplier {
         if received.is_empty() {
             return false;
         }
-        let (bundles, refused, forged) = self.open(received);
+        let Opened {
+            bundles,
+            early,
+            forged,
+        } = self.open(received);
         self.delete(&forged).await;
-        self.release(&refused).await;
+        self.release(&early).await;
         let keys: Vec<BundleKey> = bundles.iter().map(|(key, ..)| *key).collect();
         let claimed = match self.ledger.hold(self.node, held_until, &keys).await {
             Ok(claimed) => claimed,
@@ -132,36 +150,26 @@ impl Supplier {
             "one list of claimed packets for each bundle"
         );
         let serve_until = received_at + LEASE - STOP_BEFORE_LEASE_ENDS;
-        let mut again = Vec::new();
+        let (mut copies, mut later) = (Vec::new(), Vec::new());
         let mut brought = false;
         for ((key, bundle, receipt), claimed) in bundles.into_iter().zip(claimed) {
-            brought |= claimed.len() < key.packets as usize;
-            if !self
-                .rain
-                .stock
-                .add(key, bundle, receipt.clone(), &claimed, serve_until)
-            {
-                again.push(receipt);
+            let stock = &self.rain.stock;
+            match stock.add(key, bundle, receipt.clone(), &claimed, serve_until) {
+                Added::New => brought |= claimed.len() < key.packets as usize,
+                Added::Copy => copies.push(receipt),
+                Added::Later => later.push(receipt),
             }
         }
-        // A second copy of a bundle that lies in stock: the first will do.
-        self.delete(&again).await;
+        // Of two copies in this node's hands one will do.
+        self.delete(&copies).await;
+        self.release(&later).await;
         brought
     }
 
-    /// Verifies what was received: bundles to serve, receipts of those not to be served yet, and
-    /// receipts of messages that are no bundle of ours.
-    fn open(
-        &self,
-        received: Vec<Received>,
-    ) -> (
-        Vec<(BundleKey, Bundle, Receipt)>,
-        Vec<Receipt>,
-        Vec<Receipt>,
-    ) {
+    /// Verifies what was received.
+    fn open(&self, received: Vec<Received>) -> Opened {
         let view = self.rain.view();
-        let mut bundles = Vec::new();
-        let (mut refused, mut forged) = (Vec::new(), Vec::new());
+        let mut opened = Opened::default();
         let mut seen = HashSet::new();
         for message in received {
             let bundle = match self.sealer.decode(view.campaign.id, &message.body) {
@@ -169,7 +177,7 @@ impl Supplier {
                 Err(error) => {
                     metrics::counter!("hongbao_bundles_refused_total").increment(1);
                     tracing::error!(%error, queue = %self.name.0, "refused a message that is no bundle of ours");
-                    forged.push(message.receipt);
+                    opened.forged.push(message.receipt);
                     continue;
                 }
             };
@@ -183,12 +191,12 @@ impl Supplier {
             let wave = place.and_then(|place| view.campaign.waves.get(place));
             let open = wave.is_some_and(|wave| wave.state == WaveState::Open);
             if open && seen.insert(key) {
-                bundles.push((key, bundle, message.receipt));
+                opened.bundles.push((key, bundle, message.receipt));
             } else {
-                refused.push(message.receipt);
+                opened.early.push(message.receipt);
             }
         }
-        (bundles, refused, forged)
+        opened
     }
 
     /// Sends back what the stock no longer serves: deletes what is finished, releases the rest.

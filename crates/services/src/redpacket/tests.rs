@@ -214,6 +214,11 @@ async fn rain_over_a_faulty_queue(seed: u64) {
     for actor in actors {
         actor.await.expect("an actor's check failed");
     }
+    books_balance_and_agree(&bench, &id, &told).await;
+}
+
+/// Every packet is claimed once, and every win that was told is in the books.
+async fn books_balance_and_agree(bench: &Bench, id: &str, told: &Told) {
     let snapshot = bench
         .ledger
         .audit_snapshot(id.parse().expect("an id"))
@@ -235,7 +240,7 @@ async fn rain_over_a_faulty_queue(seed: u64) {
         .map(|(user, win)| (user.as_str(), (win.packet.to_string(), win.amount.units())))
         .collect();
     assert_eq!(kept.len(), 60, "nobody has two");
-    for (user, wins) in &*lock(&told) {
+    for (user, wins) in &*lock(told) {
         for (packet, amount) in wins {
             let kept = kept.get(user.as_str());
             assert_eq!(

@@ -64,7 +64,11 @@ async fn live_counts_contradict_nothing() {
         second,
         tally,
     }];
-    bench.ledger.save_counts(node, now, &counts).await.unwrap();
+    bench
+        .ledger
+        .save_counts(node, bench.ledger.now(), &counts)
+        .await
+        .unwrap();
 
     let path = format!("{CAMPAIGNS}/{id}/live");
     let live = bench.get(&path).await.json();
