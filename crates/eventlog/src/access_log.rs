@@ -76,7 +76,7 @@ pub const FILE_BYTES_MIN: u64 = 4_096;
 /// What became of one grab.
 #[derive(Clone, Copy, Debug)]
 pub struct Grab<'a> {
-    /// When it was answered.
+    /// When it was asked.
     pub at: Timestamp,
     /// The campaign.
     pub campaign: CampaignId,

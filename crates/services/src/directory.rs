@@ -40,8 +40,9 @@ impl Announcer {
     pub async fn announce(&self) {
         let (done, wait) = oneshot::channel();
         if self.to_reader.send(done).await.is_ok() {
-            // An error means that the read failed; it is repeated, and logged there.
-            let _read_failed = wait.await.is_err();
+            // A read that fails is repeated until it succeeds; an error means that the reader
+            // has stopped.
+            let _stopped = wait.await.is_err();
         }
     }
 }

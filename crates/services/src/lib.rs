@@ -7,16 +7,13 @@
 //! - [`redpacket`]: the grab: the only hot path.
 //! - [`monitor`]: the organiser's control: issuing, watching, exporting, auditing.
 //! - [`webpage`]: the pages, built into the binary.
+//! - [`random`], [`task`]: randomness as a parameter; tasks whose panic ends the process.
 
 pub mod account;
 pub mod directory;
 pub mod http;
 pub mod monitor;
+pub mod random;
 pub mod redpacket;
 pub mod task;
 pub mod webpage;
-
-/// Randomness as a parameter.
-pub mod random {
-    pub use crate::monitor::{Random, SystemRandom};
-}

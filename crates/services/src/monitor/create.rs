@@ -12,13 +12,13 @@ use utoipa::ToSchema;
 
 use super::{
     Monitor,
-    random::draw,
     requests::{
         RulesRequest, SplitRequest, WinLimitRequest, fit, idempotency, idempotency_key, refused,
     },
     view::OrganiserCampaign,
 };
 use crate::http::{ApiError, Json, openapi::ErrorBody};
+use crate::random::draw;
 
 /// How far in the past a start may lie and still mean now, in seconds: clocks differ.
 const LATE_START_SECONDS_MAX: i64 = 60;

@@ -25,7 +25,6 @@ mod patch;
 mod pause;
 mod qr;
 mod queue_counts;
-mod random;
 mod reconciler;
 mod redeem;
 mod requests;
@@ -58,6 +57,7 @@ use rules::{CampaignId, Timestamp};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub use self::open_campaigns::OpenCampaigns;
 use self::{
     auditor::Auditor,
     issuer::{IssueError, Issued, Issuer},
@@ -67,14 +67,11 @@ use self::{
     setup::Setup,
     view::OrganiserCampaign,
 };
-pub use self::{
-    open_campaigns::OpenCampaigns,
-    random::{Random, SystemRandom},
-};
 use crate::{
     account::codes::Codes,
     directory::Announcer,
     http::{ApiError, origin::OriginRules},
+    random::Random,
 };
 
 /// The largest body with lists of users, in bytes.

@@ -15,9 +15,9 @@ use super::{
     Monitor,
     organiser::{COOKIE, Organiser, session_token, sha256},
     passwords::PASSWORD_BYTES_MAX,
-    random::draw,
 };
 use crate::http::{ApiError, ClientIp, Json, openapi::ErrorBody};
+use crate::random::draw;
 
 /// How long a session lasts, in seconds.
 const SESSION_SECONDS: i64 = 12 * 3_600;

@@ -18,9 +18,9 @@ use super::{
     Monitor,
     organiser::sha256,
     passwords::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN},
-    random::{Random, draw},
 };
 use crate::http::{ApiError, Json, openapi::ErrorBody};
+use crate::random::{Random, draw};
 
 /// The hash of the token that the first organiser is made with, while there is none.
 #[derive(Default)]

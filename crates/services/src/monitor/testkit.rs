@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{Monitor, Random, Settings, Tools, organiser::sha256, router};
-use crate::{account::codes::Codes, directory::Directory, http::origin::OriginRules};
+use super::{Monitor, Settings, Tools, organiser::sha256, router};
+use crate::{
+    account::codes::Codes, directory::Directory, http::origin::OriginRules, random::Random,
+};
 
 /// The organiser's key in tests.
 pub(crate) const KEY: &str = "an organiser's key of enough bytes";

@@ -26,8 +26,8 @@ pub(crate) struct Rain {
     pub(crate) counters: Counters,
     /// What is told over server-sent events.
     pub(crate) events: Events,
-    /// Whether `winners` holds all wins of the ledger. A campaign that had ended before this
-    /// process started is read when somebody first asks for it.
+    /// Whether `winners` holds all wins of the ledger. It does not for a campaign that had ended
+    /// before this process started; who asks for that gets a look into the ledger.
     pub(crate) wins_loaded: AtomicBool,
     /// Held while the wins are read, so that one ask reads them and the others wait.
     pub(crate) loading: tokio::sync::Mutex<()>,
