@@ -133,8 +133,8 @@ pub async fn campaigns_come_page_by_page(bench: Bench) {
 pub async fn waves_go_from_planned_to_open_once(bench: Bench) {
     let mut rain = Rain::plan(&bench, 10, 3, WinLimit::ONE).await;
     let (ledger, no) = (rain.ledger.clone(), rain.campaign.no);
-    // Not before it is issuing.
-    ledger.open_wave(no, 1).await.unwrap();
+    let early = ledger.open_wave(no, 1).await.unwrap();
+    assert!(!early, "not before it is issuing");
     rain.read_again().await;
     assert_eq!(rain.campaign.waves[0].state, WaveState::Planned);
     let mut wave = rain.campaign.waves[0].clone();
@@ -151,12 +151,15 @@ pub async fn waves_go_from_planned_to_open_once(bench: Bench) {
     );
     assert_eq!(issuing.digest, Some([7; 32]));
     assert_eq!(rain.campaign.openings(), 0);
-    ledger.open_wave(no, 1).await.unwrap();
+    ledger.pause_campaign(rain.campaign.id).await.unwrap();
+    assert!(!ledger.open_wave(no, 1).await.unwrap(), "not while paused");
+    ledger.resume_campaign(rain.campaign.id).await.unwrap();
+    assert!(ledger.open_wave(no, 1).await.unwrap());
     rain.read_again().await;
     let opened = rain.campaign.clone();
     assert_eq!((opened.waves[0].opening, opened.openings()), (Some(1), 1));
     assert_eq!(opened.packets_issued(), 4);
-    ledger.open_wave(no, 1).await.unwrap();
+    assert!(!ledger.open_wave(no, 1).await.unwrap(), "it is open");
     ledger.begin_wave(no, &other).await.unwrap();
     rain.read_again().await;
     assert_eq!(rain.campaign.version, opened.version);

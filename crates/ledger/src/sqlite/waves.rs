@@ -89,7 +89,8 @@ pub(super) async fn open(inner: &Inner, no: CampaignNo, wave: u32) -> Result<boo
         "UPDATE waves SET state = ?, opened_at = ?, \
          opening = (SELECT openings + 1 FROM campaigns WHERE no = campaign_no) \
          WHERE campaign_no = ? AND number = ? AND state = ? \
-         AND (SELECT closed_at FROM campaigns WHERE no = campaign_no) IS NULL",
+         AND EXISTS (SELECT 1 FROM campaigns WHERE no = campaign_no \
+         AND closed_at IS NULL AND paused_at IS NULL AND halted IS NULL)",
     )
     .bind(codec::state_to_column(WaveState::Open))
     .bind(inner.now().micros())

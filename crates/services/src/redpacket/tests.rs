@@ -285,3 +285,37 @@ async fn a_repeated_tap_finds_the_win_that_another_node_has_committed() {
     one.node.stop().await;
     other.node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_503_uses_up_no_attempt() {
+    let bench = Bench::new().await;
+    let rig = Rig::over(&bench, 1).await;
+    let created = bench
+        .create(json!({
+            "title": "windows", "packets": 5, "batches": 1, "interval_seconds": 0,
+            "currency": "CNY", "split": {"mode": "equal", "amount": 5},
+            "rules": {"attempt_window_seconds": 3_600},
+        }))
+        .await;
+    let id = created["id"].as_str().expect("an id");
+    rig.knows(id).await;
+    // The node has not read yet that the campaign is halted: the ledger refuses the claim.
+    let campaign = id.parse().expect("an id");
+    bench
+        .ledger
+        .halt_campaign(campaign, "a test")
+        .await
+        .expect("the ledger");
+    assert_eq!(rig.ask(id, "bob", Uuid::from_u128(1), 1).await, None);
+    let rain = rig.node.rain(campaign).expect("the node knows it");
+    let view = rain.view();
+    let now = rig.now();
+    let other_tap = Some(rules::GrabId(Uuid::from_u128(2)));
+    let bob = UserId::trusted("bob");
+    let verdict = rig
+        .node
+        .gate
+        .admit(campaign, &view.rules, &bob, other_tap, now);
+    assert_eq!(verdict, rules::admission::Verdict::Admitted);
+    rig.node.stop().await;
+}
