@@ -47,7 +47,7 @@ async fn look(settings: Settings) -> anyhow::Result<()> {
     }
     let ledger = SqliteLedger::open(&path, Arc::new(SystemClock)).await?;
     ledger.ping().await?;
-    println!("well: {}", ledger.durability());
+    println!("well: {}", ledger.durability().await?.meaning);
     ledger.close().await;
     Ok(())
 }

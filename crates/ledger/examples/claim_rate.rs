@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use ledger::{ClaimAsk, ClaimResult, Ledger as _, NewCampaign, SqliteLedger, SystemClock};
+use ledger::{ClaimAsk, ClaimResult, Ledger as _, NewCampaign, Seen, SqliteLedger, SystemClock};
 use rules::{
     CampaignId, ClaimId, Fen, PacketId, Rules, Seed, Split, Timestamp, Tranche, UserId, WinLimit,
 };
@@ -47,7 +47,11 @@ async fn main() -> anyhow::Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     println!("{:.0} claims/s", f64::from(rows) / seconds);
     let start = Instant::now();
-    let wins = ledger.all_wins(campaign.no).await?.len();
+    let wins = ledger
+        .wins_after(campaign.no, &Seen::default())
+        .await?
+        .0
+        .len();
     println!("{wins} wins read in {:.3} s", start.elapsed().as_secs_f64());
     let start = Instant::now();
     let claims = ledger

@@ -1,5 +1,7 @@
 //! The trait that every database implements, and its errors.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rules::{CampaignId, ClaimId, PacketId, Timestamp, Tranche, UserId};
 
@@ -14,6 +16,9 @@ pub enum LedgerError {
     /// Data that this version cannot read or that breaks an invariant.
     #[error("the ledger holds what it must not: {0}")]
     Corrupt(String),
+    /// The caller led, and another leads now. Nothing was written.
+    #[error("another monitor leads now; nothing was written")]
+    Deposed,
 }
 
 /// Why a claim batch has no results.
@@ -40,8 +45,18 @@ pub trait Ledger: Send + Sync + 'static {
     /// Whether the database answers, for readiness.
     async fn ping(&self) -> Result<()>;
 
-    /// What an acknowledgement means on this database, in a sentence.
-    fn durability(&self) -> String;
+    /// What an acknowledgement means on this database, as its settings are now.
+    async fn durability(&self) -> Result<Durability>;
+
+    // --- The leading monitor ---
+
+    /// Makes `node` lead, or go on leading, for `lease_for` from now (ledger time). `None` while
+    /// another's lease runs. Each new leader has a higher epoch than all before.
+    async fn lead(&self, node: NodeId, lease_for: Duration) -> Result<Option<Lead>>;
+
+    /// Ends a lead, so that another monitor need not wait for the lease's end. Without effect
+    /// when another leads already.
+    async fn step_down(&self, lead: Lead) -> Result<()>;
 
     // --- Campaigns ---
 
@@ -90,12 +105,13 @@ pub trait Ledger: Send + Sync + 'static {
     // --- Waves and bundles ---
 
     /// Notes that wave `wave.number` is being issued: its bundle size, algorithm and digest.
-    /// A wave that is issuing or open keeps what it has.
-    async fn begin_wave(&self, campaign: CampaignNo, wave: &Wave) -> Result<()>;
+    /// A wave that is issuing or open keeps what it has. [`LedgerError::Deposed`] unless `lead`
+    /// is the latest.
+    async fn begin_wave(&self, lead: Lead, campaign: CampaignNo, wave: &Wave) -> Result<()>;
 
     /// Opens an issuing wave, unless the campaign is closed, paused or halted; says whether it
-    /// did. Repeated, it changes nothing.
-    async fn open_wave(&self, campaign: CampaignNo, wave: u32) -> Result<bool>;
+    /// did. Repeated, it changes nothing. [`LedgerError::Deposed`] unless `lead` is the latest.
+    async fn open_wave(&self, lead: Lead, campaign: CampaignNo, wave: u32) -> Result<bool>;
 
     /// Notes that `node` holds `bundles` until `until`, and reads which of their packets are
     /// claimed already: for each bundle, in the same order, the claimed indices, ascending.
@@ -121,8 +137,9 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<BundleKey>>;
 
-    /// Notes that `bundles` were sent again now.
-    async fn mark_sent(&self, bundles: &[BundleKey]) -> Result<()>;
+    /// Notes that `bundles` were sent again now. [`LedgerError::Deposed`] unless `lead` is the
+    /// latest.
+    async fn mark_sent(&self, lead: Lead, bundles: &[BundleKey]) -> Result<()>;
 
     // --- Claims ---
 
@@ -138,8 +155,18 @@ pub trait Ledger: Send + Sync + 'static {
     /// commit is still under way. Wins of one user by ascending `claimed_at`.
     async fn look(&self, campaign: CampaignNo, users: &[UserId]) -> Result<Vec<Vec<Win>>>;
 
-    /// Every win of the campaign with its user, for a node that starts.
-    async fn all_wins(&self, campaign: CampaignNo) -> Result<Vec<(UserId, Win)>>;
+    /// How many claims each slot of each of `campaigns` has, in the same order. A count is taken
+    /// together with its claims, so whatever it counts can be read with
+    /// [`Ledger::wins_after`].
+    async fn seen(&self, campaigns: &[CampaignNo]) -> Result<Vec<Seen>>;
+
+    /// The wins of the campaign that came after `seen`, with their users, and how far they
+    /// reach. From `Seen::default()`: all of them. Some of those before may be given again.
+    async fn wins_after(
+        &self,
+        campaign: CampaignNo,
+        seen: &Seen,
+    ) -> Result<(Vec<(UserId, Win)>, Seen)>;
 
     /// One user's wins with their redemption.
     async fn wins(&self, campaign: CampaignNo, user: &UserId) -> Result<Vec<Winner>>;

@@ -224,6 +224,29 @@ pub struct BundleKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodeId(pub u64);
 
+/// The right to issue: what a leading monitor's writes must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lead {
+    /// Counts the leaders.
+    pub epoch: i64,
+    /// Until when it holds, unless renewed (ledger time).
+    pub until: Timestamp,
+}
+
+/// How many claims of a campaign a node knows, by fence slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen(pub [u64; 16]);
+
+/// What an acknowledgement means on a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Durability {
+    /// In a sentence, for the log at start and `hongbao check`.
+    pub meaning: String,
+    /// The settings that let an acknowledged claim be lost, and what they should be; `None` when
+    /// there are none such.
+    pub weakness: Option<String>,
+}
+
 /// One wish to claim a packet.
 #[derive(Clone, Debug)]
 pub struct ClaimAsk {

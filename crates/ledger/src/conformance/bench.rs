@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use rules::{
@@ -16,8 +17,8 @@ use rules::{
 use uuid::Uuid;
 
 use crate::{
-    AuditReport, Campaign, ClaimAsk, ClaimResult, Idempotency, Ledger, NewCampaign, Wave,
-    WaveState, Win, audit,
+    AuditReport, Campaign, CampaignNo, ClaimAsk, ClaimResult, Idempotency, Lead, Ledger,
+    NewCampaign, NodeId, Seen, Wave, WaveState, Win, audit,
 };
 
 /// When the tests begin.
@@ -53,6 +54,23 @@ impl Clock for TurnedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.0.load(Ordering::SeqCst))
     }
+}
+
+/// The lead, for the one monitor of a test.
+pub async fn lead(ledger: &dyn Ledger) -> Lead {
+    let lead = ledger.lead(NodeId(1), Duration::from_secs(3_600)).await;
+    lead.unwrap().unwrap()
+}
+
+/// Every win of `campaign`, by user.
+pub async fn all_wins(ledger: &dyn Ledger, campaign: CampaignNo) -> Vec<(UserId, Win)> {
+    let mut wins = ledger
+        .wins_after(campaign, &Seen::default())
+        .await
+        .unwrap()
+        .0;
+    wins.sort_by_key(|(_, win)| win.packet);
+    wins
 }
 
 /// A number that is never given twice in this process.
@@ -196,8 +214,9 @@ impl Rain {
         wave.algorithm = rules::ALGORITHM;
         wave.digest = Some(shares.range_digest(wave.offset, wave.packets));
         let no = self.campaign.no;
-        self.ledger.begin_wave(no, &wave).await.unwrap();
-        self.ledger.open_wave(no, number).await.unwrap();
+        let lead = lead(&*self.ledger).await;
+        self.ledger.begin_wave(lead, no, &wave).await.unwrap();
+        self.ledger.open_wave(lead, no, number).await.unwrap();
         self.read_again().await;
     }
 

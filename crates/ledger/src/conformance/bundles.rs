@@ -2,7 +2,7 @@
 
 use rules::WinLimit;
 
-use super::bench::{Bench, Rain};
+use super::bench::{Bench, Rain, lead};
 use crate::{BundleKey, NodeId};
 
 const FIRST_DELAY_MS: i64 = 2_000;
@@ -79,7 +79,10 @@ pub async fn the_delay_doubles(bench: Bench) {
         );
         bench.clock.turn(2);
         assert_eq!(stranded(&rain, false).await, [1], "after {seconds} + 1 s");
-        rain.ledger.mark_sent(&only).await.unwrap();
+        rain.ledger
+            .mark_sent(lead(&*rain.ledger).await, &only)
+            .await
+            .unwrap();
     }
 }
 
@@ -89,7 +92,10 @@ pub async fn an_empty_queue_is_refilled_regardless(bench: Bench) {
     let until = rain.ledger.now().plus_seconds(30);
     let held = [bundle(&rain, 1, 4)];
     rain.ledger.hold(NODE, until, &held).await.unwrap();
-    rain.ledger.mark_sent(&held).await.unwrap();
+    rain.ledger
+        .mark_sent(lead(&*rain.ledger).await, &held)
+        .await
+        .unwrap();
     assert!(stranded(&rain, false).await.is_empty());
     assert_eq!(stranded(&rain, true).await, [1, 5, 9]);
     // Waves that are not open have nothing to be sent again.

@@ -3,7 +3,7 @@
 use rules::{CampaignId, Per, Rules, Split, Tranche, WinLimit};
 use uuid::Uuid;
 
-use super::bench::{Bench, Rain, fen, limit, new_campaign, once};
+use super::bench::{Bench, Rain, fen, lead, limit, new_campaign, once};
 use crate::{CampaignPatch, Change, Once, WaveState};
 
 /// Every field of a campaign and its waves comes back as it was given.
@@ -133,16 +133,17 @@ pub async fn campaigns_come_page_by_page(bench: Bench) {
 pub async fn waves_go_from_planned_to_open_once(bench: Bench) {
     let mut rain = Rain::plan(&bench, 10, 3, WinLimit::ONE).await;
     let (ledger, no) = (rain.ledger.clone(), rain.campaign.no);
-    let early = ledger.open_wave(no, 1).await.unwrap();
+    let lead = lead(&*ledger).await;
+    let early = ledger.open_wave(lead, no, 1).await.unwrap();
     assert!(!early, "not before it is issuing");
     rain.read_again().await;
     assert_eq!(rain.campaign.waves[0].state, WaveState::Planned);
     let mut wave = rain.campaign.waves[0].clone();
     (wave.bundle_size, wave.algorithm, wave.digest) = (2, 1, Some([7; 32]));
-    ledger.begin_wave(no, &wave).await.unwrap();
+    ledger.begin_wave(lead, no, &wave).await.unwrap();
     let mut other = wave.clone();
     (other.bundle_size, other.digest) = (3, Some([8; 32]));
-    ledger.begin_wave(no, &other).await.unwrap();
+    ledger.begin_wave(lead, no, &other).await.unwrap();
     rain.read_again().await;
     let issuing = &rain.campaign.waves[0];
     assert_eq!(
@@ -152,15 +153,18 @@ pub async fn waves_go_from_planned_to_open_once(bench: Bench) {
     assert_eq!(issuing.digest, Some([7; 32]));
     assert_eq!(rain.campaign.openings(), 0);
     ledger.pause_campaign(rain.campaign.id).await.unwrap();
-    assert!(!ledger.open_wave(no, 1).await.unwrap(), "not while paused");
+    assert!(
+        !ledger.open_wave(lead, no, 1).await.unwrap(),
+        "not while paused"
+    );
     ledger.resume_campaign(rain.campaign.id).await.unwrap();
-    assert!(ledger.open_wave(no, 1).await.unwrap());
+    assert!(ledger.open_wave(lead, no, 1).await.unwrap());
     rain.read_again().await;
     let opened = rain.campaign.clone();
     assert_eq!((opened.waves[0].opening, opened.openings()), (Some(1), 1));
     assert_eq!(opened.packets_issued(), 4);
-    assert!(!ledger.open_wave(no, 1).await.unwrap(), "it is open");
-    ledger.begin_wave(no, &other).await.unwrap();
+    assert!(!ledger.open_wave(lead, no, 1).await.unwrap(), "it is open");
+    ledger.begin_wave(lead, no, &other).await.unwrap();
     rain.read_again().await;
     assert_eq!(rain.campaign.version, opened.version);
     assert_eq!(rain.campaign.waves, opened.waves);

@@ -11,8 +11,8 @@ use std::{
 use rules::Timestamp;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{change::fence_sums, fault::Fail, open::Inner, waves};
-use crate::{BundleKey, CampaignNo, NodeId, Wave, WaveState, codec};
+use super::{change::fence_sums, fault::Fail, lead, open::Inner, waves};
+use crate::{BundleKey, CampaignNo, Lead, NodeId, Wave, WaveState, codec};
 
 /// The delay doubles up to 2 to the power of this.
 const DOUBLINGS_MAX: u32 = 6;
@@ -115,11 +115,16 @@ pub(super) async fn unhold(inner: &Inner, node: NodeId, bundles: &[BundleKey]) -
 }
 
 /// See [`crate::Ledger::mark_sent`].
-pub(super) async fn mark_sent(inner: &Inner, bundles: &[BundleKey]) -> Result<(), Fail> {
+pub(super) async fn mark_sent(
+    inner: &Inner,
+    lead: Lead,
+    bundles: &[BundleKey],
+) -> Result<(), Fail> {
     if bundles.is_empty() {
         return Ok(());
     }
     let mut write = inner.writer.begin().await?;
+    lead::check(write.conn(), lead).await?;
     sqlx::query(
         "INSERT INTO bundles (campaign_no, wave, first_index, packets, sent_at, resent) \
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, ?2, 1 FROM json_each(?1) \

@@ -7,10 +7,11 @@ use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use super::open::OpenError;
 
 /// Every migration, in order; the n-th brings a file to schema n.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/sqlite/0001_books.sql"),
     include_str!("../../migrations/sqlite/0002_people.sql"),
     include_str!("../../migrations/sqlite/0003_counters.sql"),
+    include_str!("../../migrations/sqlite/0004_lead.sql"),
 ];
 
 /// The schema that this version writes.

@@ -15,6 +15,7 @@
 //! - [`campaigns`], [`change`], [`waves`], [`bundles`]: what an organiser issues.
 //! - [`claims`], [`insert`], [`standing`]: the hot path.
 //! - [`wins`], [`packed`], [`snapshot`]: reading claims, a few and very many.
+//! - [`lead`]: which monitor leads.
 //! - [`counters`], [`people`]: statistics; users, organisers, sessions.
 
 mod bundles;
@@ -25,6 +26,7 @@ mod claims;
 mod counters;
 mod fault;
 mod insert;
+mod lead;
 mod migrate;
 mod open;
 mod packed;
@@ -35,7 +37,7 @@ mod waves;
 mod wins;
 mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rules::{CampaignId, ClaimId, Clock as _, Fen, PacketId, Timestamp, Tranche, UserId};
@@ -45,8 +47,9 @@ use self::{fault::Fail, open::Inner};
 pub use self::{migrate::SCHEMA, open::OpenError};
 use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
-    ClaimResult, Counts, Gap, Idempotency, Imported, Ledger, NewCampaign, NewUser, NodeId, Once,
-    Organiser, Refund, Totals, User, Wave, Win, Winner, WinnersQuery, api::Result,
+    ClaimResult, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign,
+    NewUser, NodeId, Once, Organiser, Refund, Seen, Totals, User, Wave, Win, Winner, WinnersQuery,
+    api::Result,
 };
 
 /// The ledger in one SQLite file. Cheap to clone; the file stays locked against other
@@ -81,10 +84,22 @@ impl Ledger for SqliteLedger {
         self.answer(open::ping(&self.inner).await)
     }
 
-    fn durability(&self) -> String {
-        "SQLite in WAL mode with synchronous=FULL: an answered win has been synced to this \
-         machine's disk, and survives the end of the process and of power"
-            .into()
+    async fn durability(&self) -> Result<Durability> {
+        // Both settings are this file's own doing, so there is nothing to probe.
+        Ok(Durability {
+            meaning: "SQLite in WAL mode with synchronous=FULL: an answered win has been synced \
+                      to this machine's disk, and survives the end of the process and of power"
+                .into(),
+            weakness: None,
+        })
+    }
+
+    async fn lead(&self, node: NodeId, lease_for: Duration) -> Result<Option<Lead>> {
+        self.answer(lead::lead(&self.inner, node, lease_for).await)
+    }
+
+    async fn step_down(&self, lead: Lead) -> Result<()> {
+        self.answer(lead::step_down(&self.inner, lead).await)
     }
 
     async fn create_campaign(&self, new: NewCampaign, once: Option<Idempotency>) -> Result<Once> {
@@ -136,12 +151,12 @@ impl Ledger for SqliteLedger {
         self.answer(change::halt(&self.inner, id, reason).await)
     }
 
-    async fn begin_wave(&self, campaign: CampaignNo, wave: &Wave) -> Result<()> {
-        self.answer(waves::begin(&self.inner, campaign, wave).await)
+    async fn begin_wave(&self, lead: Lead, campaign: CampaignNo, wave: &Wave) -> Result<()> {
+        self.answer(waves::begin(&self.inner, lead, campaign, wave).await)
     }
 
-    async fn open_wave(&self, campaign: CampaignNo, wave: u32) -> Result<bool> {
-        self.answer(waves::open(&self.inner, campaign, wave).await)
+    async fn open_wave(&self, lead: Lead, campaign: CampaignNo, wave: u32) -> Result<bool> {
+        self.answer(waves::open(&self.inner, lead, campaign, wave).await)
     }
 
     async fn hold(
@@ -169,8 +184,8 @@ impl Ledger for SqliteLedger {
         self.answer(stranded)
     }
 
-    async fn mark_sent(&self, bundles: &[BundleKey]) -> Result<()> {
-        self.answer(bundles::mark_sent(&self.inner, bundles).await)
+    async fn mark_sent(&self, lead: Lead, bundles: &[BundleKey]) -> Result<()> {
+        self.answer(bundles::mark_sent(&self.inner, lead, bundles).await)
     }
 
     async fn claim(&self, slot: u8, asks: &[ClaimAsk]) -> Result<Vec<ClaimResult>, ClaimError> {
@@ -186,8 +201,16 @@ impl Ledger for SqliteLedger {
         self.answer(claims::look(&self.inner, campaign, users).await)
     }
 
-    async fn all_wins(&self, campaign: CampaignNo) -> Result<Vec<(UserId, Win)>> {
-        self.answer(wins::all(&self.inner, campaign).await)
+    async fn seen(&self, campaigns: &[CampaignNo]) -> Result<Vec<Seen>> {
+        self.answer(wins::seen(&self.inner, campaigns).await)
+    }
+
+    async fn wins_after(
+        &self,
+        campaign: CampaignNo,
+        seen: &Seen,
+    ) -> Result<(Vec<(UserId, Win)>, Seen)> {
+        self.answer(wins::after(&self.inner, campaign, seen).await)
     }
 
     async fn wins(&self, campaign: CampaignNo, user: &UserId) -> Result<Vec<Winner>> {

@@ -6,9 +6,10 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use super::{
     campaigns::{PAGES_OF_A_CHANGE, next_version},
     fault::Fail,
+    lead,
     open::Inner,
 };
-use crate::{CampaignNo, Wave, WaveState, codec};
+use crate::{CampaignNo, Lead, Wave, WaveState, codec};
 
 /// The waves of a campaign by number.
 pub(super) async fn of_campaign(
@@ -52,8 +53,14 @@ fn wave(row: &SqliteRow) -> Result<Wave, Fail> {
 }
 
 /// See [`crate::Ledger::begin_wave`].
-pub(super) async fn begin(inner: &Inner, no: CampaignNo, wave: &Wave) -> Result<(), Fail> {
+pub(super) async fn begin(
+    inner: &Inner,
+    lead: Lead,
+    no: CampaignNo,
+    wave: &Wave,
+) -> Result<(), Fail> {
     let mut write = inner.writer.begin().await?;
+    lead::check(write.conn(), lead).await?;
     let begun = sqlx::query(
         "UPDATE waves SET state = ?, bundle_size = ?, algorithm = ?, digest = ? \
          WHERE campaign_no = ? AND number = ? AND state = ? \
@@ -83,8 +90,14 @@ pub(super) async fn begin(inner: &Inner, no: CampaignNo, wave: &Wave) -> Result<
 }
 
 /// See [`crate::Ledger::open_wave`].
-pub(super) async fn open(inner: &Inner, no: CampaignNo, wave: u32) -> Result<bool, Fail> {
+pub(super) async fn open(
+    inner: &Inner,
+    lead: Lead,
+    no: CampaignNo,
+    wave: u32,
+) -> Result<bool, Fail> {
     let mut write = inner.writer.begin().await?;
+    lead::check(write.conn(), lead).await?;
     let opened = sqlx::query(
         "UPDATE waves SET state = ?, opened_at = ?, \
          opening = (SELECT openings + 1 FROM campaigns WHERE no = campaign_no) \

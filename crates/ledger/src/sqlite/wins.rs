@@ -4,7 +4,7 @@ use rules::{ClaimId, Fen, PacketId, Timestamp, UserId};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{fault::Fail, open::Inner, packed};
-use crate::{CampaignNo, Win, Winner, WinnersQuery, api::Result as LedgerResult, codec};
+use crate::{CampaignNo, Seen, Win, Winner, WinnersQuery, api::Result as LedgerResult, codec};
 
 /// The columns of a [`Win`], in the order that [`win`] reads them.
 macro_rules! columns {
@@ -101,9 +101,42 @@ pub(super) async fn of_users(
     Ok(wins)
 }
 
-/// See [`crate::Ledger::all_wins`].
-pub(super) async fn all(inner: &Inner, campaign: CampaignNo) -> Result<Vec<(UserId, Win)>, Fail> {
-    packed::wins(&mut *inner.snapshot().await?, campaign).await
+/// See [`crate::Ledger::seen`].
+pub(super) async fn seen(inner: &Inner, campaigns: &[CampaignNo]) -> Result<Vec<Seen>, Fail> {
+    let mut conn = inner.snapshot().await?;
+    let mut all = Vec::with_capacity(campaigns.len());
+    for campaign in campaigns {
+        all.push(seen_of(&mut conn, *campaign).await?);
+    }
+    Ok(all)
+}
+
+async fn seen_of(conn: &mut SqliteConnection, campaign: CampaignNo) -> Result<Seen, Fail> {
+    let rows = sqlx::query("SELECT slot, claims FROM fence WHERE campaign_no = ?")
+        .bind(campaign.0)
+        .fetch_all(conn)
+        .await?;
+    let mut seen = Seen::default();
+    for row in rows {
+        let slot: usize = codec::small(row.try_get(0)?, "a slot")?;
+        seen.0[slot] = codec::count(row.try_get(1)?)?;
+    }
+    Ok(seen)
+}
+
+/// See [`crate::Ledger::wins_after`]. Only the process that has the file claims, and it knows
+/// its own wins; so this reads all of them, or, when nothing came after, none.
+pub(super) async fn after(
+    inner: &Inner,
+    campaign: CampaignNo,
+    seen: &Seen,
+) -> Result<(Vec<(UserId, Win)>, Seen), Fail> {
+    let mut snapshot = inner.snapshot().await?;
+    let now = seen_of(&mut snapshot, campaign).await?;
+    if now == *seen {
+        return Ok((Vec::new(), now));
+    }
+    Ok((packed::wins(&mut snapshot, campaign).await?, now))
 }
 
 /// See [`crate::Ledger::wins`].

@@ -150,10 +150,10 @@ impl Redpacket {
             return Ok(());
         }
         let no = rain.view().campaign.no;
-        let wins = self.ledger.all_wins(no).await.inspect_err(|error| {
+        let wins = self.ledger.wins_after(no, &ledger::Seen::default()).await.inspect_err(|error| {
             tracing::warn!(%error, campaign = %rain.id, "could not read a campaign's wins");
         })?;
-        wins.iter()
+        wins.0.iter()
             .for_each(|(user, win)| rain.winners.record(user, win));
         rain.wins_loaded.store(true, Ordering::Release);
         Ok(())

@@ -232,9 +232,10 @@ async fn books_balance_and_agree(bench: &Bench, id: &str, told: &Told) {
     );
     let wins = bench
         .ledger
-        .all_wins(snapshot.campaign.no)
+        .wins_after(snapshot.campaign.no, &ledger::Seen::default())
         .await
-        .expect("the ledger");
+        .expect("the ledger")
+        .0;
     let kept: HashMap<&str, (String, u64)> = wins
         .iter()
         .map(|(user, win)| (user.as_str(), (win.packet.to_string(), win.amount.units())))

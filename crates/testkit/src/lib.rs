@@ -1,0 +1,9 @@
+//! Servers for tests: each started from its Debian package, on a free port of 127.0.0.1, in a
+//! temporary folder, and stopped with the value that stands for it.
+//!
+//! Only tests depend on this crate. A server that is not installed is a failure, never a skip:
+//! `scripts/setup.sh test` installs them all.
+
+pub mod server;
+
+pub use server::Server;
