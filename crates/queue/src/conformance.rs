@@ -67,6 +67,7 @@ impl Suite {
         self.bodies_are_carried_whole().await;
         self.counts_add_up().await;
         self.a_dropped_queue_is_empty_and_can_be_made_again().await;
+        self.what_was_filled_is_known_of_each_queue().await;
         self.nobody_holds_a_message_that_another_holds().await;
     }
 
@@ -304,6 +305,30 @@ impl Suite {
         self.delete(&queue, &held).await;
         self.assert_counts(&queue, 0, 1).await;
         assert_eq!(bodies(&made_again), ["c"]);
+    }
+
+    async fn what_was_filled_is_known_of_each_queue(&self) {
+        let (one, other) = (self.fresh("full").await, self.fresh("void").await);
+        let both = [one.clone(), other.clone(), one.clone()];
+        let filled = async || self.queue.filled(&both).await.expect("filled");
+        assert_eq!(filled().await, [false; 3]);
+        self.send(&other, &["a"]).await;
+        assert_eq!(filled().await, [false; 3], "sending fills nothing");
+        self.queue.set_filled(&one).await.expect("set_filled");
+        self.queue.set_filled(&one).await.expect("set_filled");
+        assert_eq!(filled().await, [true, false, true]);
+        // Emptied by its receivers is not lost.
+        self.send(&one, &["b"]).await;
+        let held = self.receive_all(&one, 1, LONG).await;
+        self.delete(&one, &held).await;
+        assert_eq!(filled().await, [true, false, true]);
+        self.assert_counts(&one, 0, 0).await;
+        self.queue.drop_queue(&one).await.expect("drop_queue");
+        self.queue.set_filled(&other).await.expect("set_filled");
+        assert_eq!(filled().await, [false, true, false]);
+        let none = self.queue.filled(&[]).await.expect("filled");
+        assert!(none.is_empty());
+        self.queue.drop_queue(&other).await.expect("drop_queue");
     }
 
     /// Several receivers at once, on as many threads as the runtime has: nobody holds a message

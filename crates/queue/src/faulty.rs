@@ -62,7 +62,7 @@ struct State {
     random: u64,
     /// Messages that arrive later.
     delayed: Vec<(Instant, QueueName, Bytes)>,
-    /// Every queue that was ever sent to.
+    /// Every queue that was ever sent to or said to be filled.
     names: BTreeSet<String>,
 }
 
@@ -273,6 +273,17 @@ impl Queue for FaultyQueue {
         Self::end(reply_lost, self.inner.counts_all().await?)
     }
 
+    async fn filled(&self, queues: &[QueueName]) -> Result<Vec<bool>> {
+        let reply_lost = self.begin().await?;
+        Self::end(reply_lost, self.inner.filled(queues).await?)
+    }
+
+    async fn set_filled(&self, queue: &QueueName) -> Result<()> {
+        let reply_lost = self.begin().await?;
+        self.state().names.insert(queue.0.clone());
+        Self::end(reply_lost, self.inner.set_filled(queue).await?)
+    }
+
     async fn drop_queue(&self, queue: &QueueName) -> Result<()> {
         let reply_lost = self.begin().await?;
         self.state().delayed.retain(|(_, name, _)| name != queue);
@@ -384,7 +395,10 @@ mod tests {
         queue.set_faults(Faults::default());
         let counts = queue.counts(&name()).await.expect("no faults");
         assert_eq!(counts.visible, 1);
+        queue.set_filled(&name()).await.expect("no faults");
+        assert_eq!(queue.filled(&[name()]).await.expect("no faults"), [true]);
         queue.come_up_empty().await.expect("memory never fails");
+        assert_eq!(queue.filled(&[name()]).await.expect("no faults"), [false]);
         assert!(receive_bodies(&queue).await.is_empty());
     }
 }

@@ -105,6 +105,21 @@ pub trait Queue: Send + Sync + 'static {
     /// How many messages all queues hold.
     async fn counts_all(&self) -> Result<QueueCounts>;
 
-    /// Removes the queue and all its messages.
+    /// Of each of `queues`, in their order, whether it has kept what was sent to it since
+    /// [`Self::set_filled`]. False: nobody has said so yet, or the backend (or the part of it
+    /// that carries this queue) came up empty since, or the queue was dropped. Then every bundle
+    /// with unclaimed packets has to be sent again. One round trip for each part of the backend,
+    /// however many queues are asked about.
+    ///
+    /// The mark stands and falls with the queue's own messages, so that a shard that comes up
+    /// empty is noticed although others have kept theirs. True is a hint and no promise: single
+    /// messages may be missing all the same, and the reconciler sends them again in its time.
+    async fn filled(&self, queues: &[QueueName]) -> Result<Vec<bool>>;
+
+    /// Notes that the queue holds all that it must: after a refill, or before the first bundle
+    /// of a campaign is sent, when nothing is all that it must hold.
+    async fn set_filled(&self, queue: &QueueName) -> Result<()>;
+
+    /// Removes the queue, all its messages and its mark of being filled.
     async fn drop_queue(&self, queue: &QueueName) -> Result<()>;
 }

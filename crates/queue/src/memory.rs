@@ -6,7 +6,7 @@
 //! lock is never held across an await.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -33,6 +33,8 @@ struct State {
     /// The receives so far. Never used twice, so a spent receipt can never fit again, even
     /// after its queue was dropped and made anew.
     receives: u64,
+    /// Queues that were said to hold all that they must.
+    filled: HashSet<QueueName>,
 }
 
 #[derive(Debug, Default)]
@@ -218,9 +220,23 @@ impl Queue for MemoryQueue {
         Ok(all)
     }
 
+    async fn filled(&self, queues: &[QueueName]) -> Result<Vec<bool>> {
+        let state = self.state();
+        Ok(queues.iter().map(|q| state.filled.contains(q)).collect())
+    }
+
+    async fn set_filled(&self, queue: &QueueName) -> Result<()> {
+        self.state().filled.insert(queue.clone());
+        Ok(())
+    }
+
     async fn drop_queue(&self, queue: &QueueName) -> Result<()> {
         // A million messages take a while to free: not under the lock.
-        let dropped = self.state().queues.remove(queue);
+        let dropped = {
+            let mut state = self.state();
+            state.filled.remove(queue);
+            state.queues.remove(queue)
+        };
         drop(dropped);
         Ok(())
     }
