@@ -10,6 +10,7 @@ mod wiring;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use ledger::Ledger as _;
 use services::http::{health::Readiness, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -80,12 +81,13 @@ async fn all(settings: Settings) -> anyhow::Result<ExitCode> {
     let public_url = settings.public_url(listeners.public_address()?)?;
     let node = Node::start(&settings, &secrets, &public_url).await?;
     let setup = node.monitor.begin_setup().await?;
+    let durability = node.ledger.durability().await?;
     let mut ledger_stopped = node.ledger.stopped();
 
     let stopping = CancellationToken::new();
     let drain_within = Duration::from_secs(settings.drain_seconds.unwrap_or(10));
     let serving = listeners.serve_all(&node, &secrets, options(&settings), stopping.clone())?;
-    greet(&settings, &public_url, setup.as_deref(), &node);
+    greet(&settings, &public_url, setup.as_deref(), &durability);
     println!("listening on http://{}", serving.public_address);
 
     let code = tokio::select! {
@@ -137,8 +139,13 @@ fn options(settings: &Settings) -> server::Options {
 }
 
 /// What the organiser needs for the first minute, on standard output.
-fn greet(settings: &Settings, public_url: &str, setup: Option<&str>, node: &Node) {
-    println!("durability: {}", ledger::Ledger::durability(&node.ledger));
+fn greet(
+    settings: &Settings,
+    public_url: &str,
+    setup: Option<&str>,
+    durability: &ledger::Durability,
+) {
+    println!("durability: {}", durability.meaning);
     println!("participants: {public_url}/webpage");
     println!("organisers:   {public_url}/monitor");
     println!("the API:      {public_url}/docs");

@@ -36,6 +36,8 @@ use crate::{
 const LOGINS_PER_MINUTE: u32 = 120;
 /// Misses logged singly each second, when nothing else is said.
 const LOGGED_MISSES_PER_SECOND: u32 = 200;
+/// How long a monitor leads that is alone on its ledger: nobody waits to take over.
+const LEASE_ALONE: Duration = Duration::from_secs(600);
 /// How long the background tasks may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -135,6 +137,7 @@ impl Shared {
             queue: self.queue.clone(),
             announcer,
             random: self.random.clone(),
+            node: self.node,
         };
         Monitor::new(tools, settings)
     }
@@ -284,5 +287,6 @@ fn monitor_settings(
         limit_loopback: settings.limit_loopback.unwrap_or(false),
         codes: Codes::new(secrets.token_secret.as_bytes()),
         registered_only: registered_only(settings),
+        lease: LEASE_ALONE,
     }
 }

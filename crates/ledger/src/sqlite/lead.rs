@@ -8,6 +8,15 @@ use sqlx::{Row as _, SqliteConnection};
 use super::{fault::Fail, open::Inner};
 use crate::{Lead, LedgerError, NodeId};
 
+/// Ends the lease of a process before this one: the file's lock says that it is gone, so nobody
+/// need wait for the lease's end.
+pub(super) async fn forget(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE lead SET until = 0, node = 0 WHERE node <> 0")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// See [`crate::Ledger::lead`].
 pub(super) async fn lead(
     inner: &Inner,

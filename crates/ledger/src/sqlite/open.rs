@@ -20,6 +20,7 @@ use super::{
     bundles::Finished,
     checkpoint,
     fault::Fail,
+    lead,
     migrate::{SCHEMA, found, migrate},
     write::{BUSY_TIMEOUT, Writer},
 };
@@ -135,6 +136,7 @@ impl SqliteLedger {
         let options = options(&file);
         let mut connection = options.clone().create_if_missing(true).connect().await?;
         migrate(&mut connection).await?;
+        lead::forget(&mut connection).await?;
         let floor = floor(&mut connection).await?;
         connection.close().await?;
         let inner = Inner::new(options, LedgerClock::new(clock, floor), lock);

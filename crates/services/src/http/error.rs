@@ -71,7 +71,8 @@ impl From<LedgerError> for ApiError {
     fn from(cause: LedgerError) -> Self {
         // The client gets a stable code; the cause is logged here, once.
         match &cause {
-            LedgerError::Unavailable(_) => {
+            // What was committed stands; the monitor that leads goes on with it.
+            LedgerError::Unavailable(_) | LedgerError::Deposed => {
                 tracing::warn!(error = %cause, "the ledger did not answer a request");
                 Self::unavailable("the ledger did not answer; ask again")
             }

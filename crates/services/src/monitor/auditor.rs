@@ -102,6 +102,9 @@ pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
 }
 
 async fn round(monitor: &Monitor, audited: &mut HashMap<CampaignId, Audited>) {
+    if monitor.leader.lead().is_none() {
+        return;
+    }
     let campaigns = monitor.open_campaigns.all();
     audited.retain(|id, _| campaigns.iter().any(|campaign| campaign.id == *id));
     for campaign in campaigns {

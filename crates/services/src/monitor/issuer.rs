@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ledger::{BundleKey, Campaign, Ledger, LedgerError, Wave, WaveState};
+use ledger::{BundleKey, Campaign, Lead, Ledger, LedgerError, Wave, WaveState};
 use moka::sync::Cache;
 use queue::{
     Queue, QueueError, QueueName,
@@ -72,7 +72,12 @@ impl Issuer {
 
     /// Issues wave `number` (from 1) of campaign `id`, or completes what a crash cut short. The
     /// caller holds the campaign's lock.
-    pub(crate) async fn issue(&self, id: CampaignId, number: u32) -> Result<Issued, IssueError> {
+    pub(crate) async fn issue(
+        &self,
+        lead: Lead,
+        id: CampaignId,
+        number: u32,
+    ) -> Result<Issued, IssueError> {
         let Some((campaign, wave)) = self.waiting(id, number).await? else {
             return Ok(Issued::NotNow);
         };
@@ -85,7 +90,7 @@ impl Issuer {
                 digest: Some(digest(shares, &wave).await),
                 ..wave
             };
-            self.ledger.begin_wave(campaign.no, &begun).await?;
+            self.ledger.begin_wave(lead, campaign.no, &begun).await?;
         }
         // Read again: whoever began the wave first has decided what its bundles are.
         let Some((campaign, wave)) = self.waiting(id, number).await? else {
@@ -100,7 +105,7 @@ impl Issuer {
         });
         self.send_of_wave(&campaign, &wave, &keys.collect::<Vec<_>>())
             .await?;
-        let opened = self.ledger.open_wave(campaign.no, number).await?;
+        let opened = self.ledger.open_wave(lead, campaign.no, number).await?;
         Ok(if opened {
             Issued::Opened
         } else {

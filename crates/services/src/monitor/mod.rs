@@ -4,6 +4,7 @@
 //! a restart, and every background task can be killed at any instant.
 //!
 //! # Layout
+//! - [`leader`]: which of several monitors does the following.
 //! - [`issuer`], [`scheduler`], [`reconciler`], [`auditor`]: what happens without being asked.
 //! - [`organiser`], [`passwords`], [`login_tries`]: who may ask.
 //! - [`requests`], [`view`]: what bodies and answers have in common.
@@ -14,6 +15,7 @@ mod auditor;
 mod close;
 mod create;
 mod issuer;
+mod leader;
 mod list;
 mod live;
 mod locks;
@@ -51,7 +53,7 @@ use std::{
 };
 
 use axum::{extract::DefaultBodyLimit, middleware::from_fn_with_state};
-use ledger::{Campaign, Ledger, LedgerError, Refund, WaveState};
+use ledger::{Campaign, Lead, Ledger, LedgerError, NodeId, Refund, WaveState};
 use queue::{Queue, QueueName};
 use rules::{CampaignId, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +63,7 @@ pub use self::open_campaigns::OpenCampaigns;
 use self::{
     auditor::Auditor,
     issuer::{IssueError, Issued, Issuer},
+    leader::Leader,
     locks::CampaignLocks,
     login_tries::LoginTries,
     passwords::Passwords,
@@ -97,6 +100,8 @@ pub struct Settings {
     pub codes: Codes,
     /// Whether participants are the registered ones only; else anyone's code stands for a user.
     pub registered_only: bool,
+    /// How long it leads without renewing its lead: how long another waits that is to take over.
+    pub lease: Duration,
 }
 
 /// What the monitor works with.
@@ -109,6 +114,8 @@ pub struct Tools {
     pub announcer: Announcer,
     /// Where seeds, ids and tokens come from.
     pub random: Arc<dyn Random>,
+    /// This process, which may lead.
+    pub node: NodeId,
 }
 
 /// Saves this process's counters at once, so that who reads them sees every grab answered here
@@ -128,6 +135,7 @@ pub struct Monitor {
     random: Arc<dyn Random>,
     counters: OnceLock<Arc<dyn SaveCounts>>,
     settings: Settings,
+    leader: Leader,
     issuer: Issuer,
     auditor: Auditor,
     locks: CampaignLocks,
@@ -143,7 +151,9 @@ impl Monitor {
     #[must_use]
     pub fn new(tools: Tools, settings: Settings) -> Arc<Self> {
         let issuer = Issuer::new(tools.ledger.clone(), tools.queue.clone(), settings.replicas);
+        let leader = Leader::new(tools.ledger.clone(), tools.node, settings.lease);
         Arc::new(Self {
+            leader,
             issuer,
             auditor: Auditor::new(tools.ledger.clone()),
             ledger: tools.ledger,
@@ -183,22 +193,32 @@ impl Monitor {
         self.setup.begin(ledger, random).await
     }
 
-    /// Sends what is unclaimed into a queue that came up empty, and completes waves that a crash
-    /// cut short. The process is ready only after this.
+    /// Leads at once, sends what is unclaimed into a queue that came up empty, and completes
+    /// waves that a crash cut short. For a process that is alone on its ledger: it is ready only
+    /// after this.
     ///
     /// # Errors
-    /// When the ledger or the queue does not answer; trying again is safe.
+    /// When the ledger or the queue does not answer, or another monitor leads; trying again is
+    /// safe.
     pub async fn refill(&self) -> Result<(), RefillError> {
-        reconciler::refill(self).await.map_err(RefillError)
+        let refilled = async {
+            self.leader.take().await?;
+            let lead = self.leader.lead().ok_or(LedgerError::Deposed)?;
+            reconciler::refill(self, lead).await
+        };
+        refilled.await.map_err(RefillError)
     }
 
-    /// Schedules, reconciles and audits until `stop`.
+    /// Schedules, reconciles and audits while it leads, until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         tokio::join!(
+            self.leader.run(stop.clone()),
             scheduler::run(self.clone(), stop.clone()),
             reconciler::run(self.clone(), stop.clone()),
-            auditor::run(self, stop),
+            auditor::run(self.clone(), stop),
         );
+        // Only now: until here a write may have been under way that showed the lead.
+        self.leader.step_down().await;
     }
 
     /// Makes what was committed before this call known to this process, the local grab node
@@ -225,12 +245,12 @@ impl Monitor {
     }
 
     /// Issues a wave and makes it known. Whoever comes second finds it done.
-    async fn open_wave(&self, id: CampaignId, wave: u32) -> Result<Issued, IssueError> {
+    async fn open_wave(&self, lead: Lead, id: CampaignId, wave: u32) -> Result<Issued, IssueError> {
         let Some(campaign) = self.ledger.campaign(id).await? else {
             return Ok(Issued::NotNow);
         };
         let turn = self.locks.lock(campaign.no).await;
-        let issued = self.issuer.issue(id, wave).await;
+        let issued = self.issuer.issue(lead, id, wave).await;
         drop(turn);
         match &issued {
             Ok(Issued::Opened) => {
@@ -239,6 +259,7 @@ impl Monitor {
                 self.announce().await;
             }
             Err(IssueError::Halted(_)) => self.announce().await,
+            Err(IssueError::Ledger(LedgerError::Deposed)) => self.leader.deposed(lead),
             Ok(Issued::NotNow) | Err(_) => {}
         }
         issued
@@ -257,7 +278,10 @@ impl Monitor {
         else {
             return Ok(());
         };
-        match self.open_wave(id, wave.number).await {
+        let Some(lead) = self.leader.lead() else {
+            return Err(LedgerError::Deposed.into());
+        };
+        match self.open_wave(lead, id, wave.number).await {
             Ok(_) => Ok(()),
             Err(IssueError::Ledger(error)) => Err(error.into()),
             Err(error) => {

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ledger::{BundleKey, Campaign, WaveState};
+use ledger::{BundleKey, Campaign, Lead, LedgerError, WaveState};
 use queue::QueueName;
 use rules::CampaignId;
 use tokio_util::sync::CancellationToken;
@@ -31,8 +31,15 @@ pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
         }
         let rounds = async {
             let mut failed = false;
+            let Some(lead) = monitor.leader.lead() else {
+                return failed;
+            };
             for campaign in monitor.open_campaigns.all() {
-                if let Err(error) = reconcile(&monitor, &campaign).await {
+                if let Err(error) = reconcile(&monitor, lead, &campaign).await {
+                    if matches!(error, IssueError::Ledger(LedgerError::Deposed)) {
+                        monitor.leader.deposed(lead);
+                        return failed;
+                    }
                     tracing::warn!(campaign.id = %campaign.id, %error, "could not send bundles again; trying again");
                     failed = true;
                 }
@@ -53,7 +60,7 @@ pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
 }
 
 /// Sends again what is stranded of one campaign.
-async fn reconcile(monitor: &Monitor, campaign: &Campaign) -> Result<(), IssueError> {
+async fn reconcile(monitor: &Monitor, lead: Lead, campaign: &Campaign) -> Result<(), IssueError> {
     let issued = campaign.packets_issued();
     if issued == 0 || campaign.halted.is_some() {
         return Ok(());
@@ -68,7 +75,7 @@ async fn reconcile(monitor: &Monitor, campaign: &Campaign) -> Result<(), IssueEr
         return Ok(());
     }
     let turn = monitor.locks.lock(campaign.no).await;
-    let sent = send_stranded(monitor, campaign.id).await?;
+    let sent = send_stranded(monitor, lead, campaign.id).await?;
     drop(turn);
     if sent > 0 {
         tracing::info!(campaign.id = %campaign.id, bundles = sent, "sent bundles again that nobody held");
@@ -78,7 +85,7 @@ async fn reconcile(monitor: &Monitor, campaign: &Campaign) -> Result<(), IssueEr
 }
 
 /// Page by page: what was sent again is stranded no longer, so the next question brings others.
-async fn send_stranded(monitor: &Monitor, id: CampaignId) -> Result<u64, IssueError> {
+async fn send_stranded(monitor: &Monitor, lead: Lead, id: CampaignId) -> Result<u64, IssueError> {
     let mut sent = 0;
     loop {
         let Some(campaign) = monitor.ledger.campaign(id).await? else {
@@ -90,7 +97,7 @@ async fn send_stranded(monitor: &Monitor, id: CampaignId) -> Result<u64, IssueEr
         let ledger = &monitor.ledger;
         let stranded = ledger.stranded(campaign.no, FIRST_DELAY_MS, false, BUNDLES_PER_ASK);
         let stranded = stranded.await?;
-        send(monitor, &campaign, &stranded).await?;
+        send(monitor, lead, &campaign, &stranded).await?;
         sent += stranded.len() as u64;
         if stranded.len() < BUNDLES_PER_ASK as usize {
             return Ok(sent);
@@ -100,6 +107,7 @@ async fn send_stranded(monitor: &Monitor, id: CampaignId) -> Result<u64, IssueEr
 
 async fn send(
     monitor: &Monitor,
+    lead: Lead,
     campaign: &Campaign,
     bundles: &[BundleKey],
 ) -> Result<(), IssueError> {
@@ -107,20 +115,20 @@ async fn send(
         return Ok(());
     }
     monitor.issuer.send_again(campaign, bundles).await?;
-    monitor.ledger.mark_sent(bundles).await?;
+    monitor.ledger.mark_sent(lead, bundles).await?;
     Ok(())
 }
 
 /// Fills a queue that came up empty: waves that a crash cut short are completed, and of those
 /// that are open every bundle with unclaimed packets is sent.
-pub(crate) async fn refill(monitor: &Monitor) -> Result<(), IssueError> {
+pub(crate) async fn refill(monitor: &Monitor, lead: Lead) -> Result<(), IssueError> {
     let campaigns = monitor.ledger.campaigns_since(0).await?;
     let open = campaigns
         .into_iter()
         .filter(|campaign| campaign.closed_at.is_none() && campaign.halted.is_none());
     let mut bundles = 0;
     for campaign in open {
-        bundles += match refill_campaign(monitor, &campaign).await {
+        bundles += match refill_campaign(monitor, lead, &campaign).await {
             // The others are not to suffer for it; it is halted, and the log says so.
             Err(IssueError::Halted(_)) => 0,
             sent => sent?,
@@ -130,7 +138,11 @@ pub(crate) async fn refill(monitor: &Monitor) -> Result<(), IssueError> {
     Ok(())
 }
 
-async fn refill_campaign(monitor: &Monitor, campaign: &Campaign) -> Result<u64, IssueError> {
+async fn refill_campaign(
+    monitor: &Monitor,
+    lead: Lead,
+    campaign: &Campaign,
+) -> Result<u64, IssueError> {
     // All at once: without regard to when a bundle was sent, a second question would bring the
     // same again. A campaign has at most as many bundles as packets, and their keys are small.
     let all = rules::limits::PACKETS_MAX;
@@ -138,10 +150,10 @@ async fn refill_campaign(monitor: &Monitor, campaign: &Campaign) -> Result<u64, 
         .ledger
         .stranded(campaign.no, FIRST_DELAY_MS, true, all);
     let stranded = stranded.await?;
-    send(monitor, campaign, &stranded).await?;
+    send(monitor, lead, campaign, &stranded).await?;
     let issuing = campaign.waves.iter();
     for wave in issuing.filter(|wave| wave.state == WaveState::Issuing) {
-        monitor.issuer.issue(campaign.id, wave.number).await?;
+        monitor.issuer.issue(lead, campaign.id, wave.number).await?;
     }
     Ok(stranded.len() as u64)
 }

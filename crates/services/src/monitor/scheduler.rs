@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ledger::{Campaign, WaveState};
+use ledger::{Campaign, Lead, WaveState};
 use rules::{CampaignId, Timestamp};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -109,6 +109,9 @@ pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
 impl Scheduler {
     /// Starts a job for each campaign that needs one; how long until the next may.
     fn start_what_is_due(&mut self) -> Duration {
+        let Some(lead) = self.monitor.leader.lead() else {
+            return SLEEP_MAX;
+        };
         let now = self.monitor.ledger.now();
         let campaigns = self.monitor.open_campaigns.all();
         self.pauses
@@ -131,7 +134,7 @@ impl Scheduler {
                 sleep = sleep.min(pause);
             } else if self.jobs.len() < JOBS_MAX {
                 self.busy.insert(campaign.id, due);
-                let job = work(self.monitor.clone(), campaign.id, due);
+                let job = work(self.monitor.clone(), lead, campaign.id, due);
                 self.jobs.spawn(job);
             }
         }
@@ -152,7 +155,7 @@ impl Scheduler {
 }
 
 /// Does what is due, and says whether the campaign has moved on.
-async fn work(monitor: Arc<Monitor>, id: CampaignId, due: Due) -> (CampaignId, bool) {
+async fn work(monitor: Arc<Monitor>, lead: Lead, id: CampaignId, due: Due) -> (CampaignId, bool) {
     let moved_on = match due {
         Due::Close => match monitor.close(id).await {
             Ok(refund) => {
@@ -164,7 +167,7 @@ async fn work(monitor: Arc<Monitor>, id: CampaignId, due: Due) -> (CampaignId, b
                 false
             }
         },
-        Due::Open(wave) => match monitor.open_wave(id, wave).await {
+        Due::Open(wave) => match monitor.open_wave(lead, id, wave).await {
             Ok(issued) => issued == Issued::Opened,
             Err(error @ IssueError::Halted(_)) => {
                 tracing::error!(campaign.id = %id, wave, %error, "a wave was not opened");

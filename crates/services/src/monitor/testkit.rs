@@ -1,13 +1,16 @@
 //! A monitor over a real ledger in a temporary folder and the embedded queue, for tests.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{Router, body::Body};
 use http::{HeaderMap, Method, Request, StatusCode, header};
-use ledger::{CampaignNo, ClaimAsk, ClaimResult, Ledger, SqliteLedger};
+use ledger::{CampaignNo, ClaimAsk, ClaimResult, Ledger, NodeId, SqliteLedger};
 use queue::{MemoryQueue, Queue};
 use rules::{CampaignId, ClaimId, Clock, Fen, PacketId, Timestamp, UserId, WinLimit};
 use serde_json::{Value, json};
@@ -21,6 +24,8 @@ use crate::{
 
 /// The organiser's key in tests.
 pub(crate) const KEY: &str = "an organiser's key of enough bytes";
+/// Outlasts every test's leaps of the clock: tests without `run` renew no lead.
+const LEASE: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Where the test's page is.
 pub(crate) const PUBLIC_URL: &str = "https://rain.example";
 
@@ -95,6 +100,7 @@ impl Bench {
             queue: queue.clone(),
             announcer,
             random: Arc::new(CountingRandom(AtomicU64::new(0))),
+            node: NodeId(1),
         };
         let settings = Settings {
             public_url: PUBLIC_URL.into(),
@@ -104,10 +110,12 @@ impl Bench {
             limit_loopback: false,
             codes: Codes::new(b"a secret for codes"),
             registered_only: odd.registered_only,
+            lease: LEASE,
         };
         let monitor = Monitor::new(tools, settings);
         reader.follow(monitor.follower());
         reader.read().await.expect("the first read");
+        monitor.refill().await.expect("an empty ledger");
         tokio::spawn(reader.run());
         let router = router(monitor.clone()).split_for_parts().0;
         Self {

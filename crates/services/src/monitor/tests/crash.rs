@@ -36,7 +36,7 @@ async fn begin_and_die(monitor: &Monitor, id: rules::CampaignId, digest: Option<
     };
     monitor
         .ledger
-        .begin_wave(campaign.no, &begun)
+        .begin_wave(monitor.leader.lead().unwrap(), campaign.no, &begun)
         .await
         .unwrap();
 }
@@ -86,7 +86,8 @@ async fn packets_that_are_not_those_committed_to_halt_the_campaign() {
     let bench = Bench::new().await;
     let id = planned(&bench).await;
     begin_and_die(&bench.monitor, id, Some([7; 32])).await;
-    let refused = bench.monitor.open_wave(id, 1).await;
+    let lead = bench.monitor.leader.lead().unwrap();
+    let refused = bench.monitor.open_wave(lead, id, 1).await;
     assert!(matches!(refused, Err(IssueError::Halted(_))), "{refused:?}");
     let campaign = bench.monitor.campaign(id).await.unwrap();
     assert!(campaign.halted.is_some());
@@ -95,7 +96,7 @@ async fn packets_that_are_not_those_committed_to_halt_the_campaign() {
     // Nothing touches it any more, and the others' refill goes on.
     bench.monitor.refill().await.unwrap();
     assert_eq!(
-        bench.monitor.open_wave(id, 1).await.unwrap(),
+        bench.monitor.open_wave(lead, id, 1).await.unwrap(),
         Issued::NotNow
     );
 }
