@@ -15,9 +15,12 @@ pub mod claims;
 pub mod closing;
 pub mod conflicts;
 pub mod counters;
+pub mod following;
 pub mod issuing;
+pub mod leading;
 pub mod people;
 pub mod reading;
+pub mod together;
 
 /// Makes a test of each promise; `$fresh` is an async function that gives a
 /// [`Bench`](crate::conformance::bench::Bench) with an empty ledger.
@@ -45,9 +48,15 @@ macro_rules! ledger_conformance {
             bundles: a_hold_tells_what_is_claimed, held_bundles_are_not_stranded,
                 the_delay_doubles, an_empty_queue_is_refilled_regardless,
                 claimed_bundles_are_never_stranded, leased_packets_are_counted;
+            leading: one_leads_at_a_time, another_takes_over_after_the_lease,
+                a_lead_can_be_given_up, one_of_many_leads, a_deposed_leader_writes_nothing;
+            following: each_slot_counts_its_claims, a_follower_misses_nothing,
+                nothing_is_missed_while_many_claim, thousands_of_wins_are_read_at_once;
+            together: one_creation_of_many_callers, top_ups_at_once_are_numbered,
+                one_refund_for_many_closers, no_change_is_missed_while_many_change;
             reading: a_settled_ask_is_won_or_free, looks_find_every_win,
-                winners_come_page_by_page, winners_are_searched, a_packet_is_redeemed_once,
-                amounts_are_counted, the_audit_finds_the_books_balanced;
+                winners_come_page_by_page, winners_are_searched, ids_are_told_apart_to_the_byte,
+                a_packet_is_redeemed_once, amounts_are_counted, the_audit_finds_the_books_balanced;
             counters: counts_add_up, steps_are_summed, a_dead_node_leaves_a_gap,
                 time_never_goes_back;
             people: an_import_adds_and_changes, an_import_is_all_or_nothing,

@@ -104,6 +104,48 @@ pub async fn winners_are_searched(bench: Bench) {
     assert_eq!(packets(&rain, own).await, [2]);
 }
 
+/// Case, spaces at the end and accents make another user; a search passes over the case of
+/// ASCII letters only where it is told to find a part of an id.
+pub async fn ids_are_told_apart_to_the_byte(bench: Bench) {
+    let rain = Rain::open(&bench, 20, WinLimit::ONE).await;
+    let names = ["Bob", "bob", "bob ", "böb", "BÖB", "bób", "ｂob", "b!o%b"];
+    let mut wins = Vec::new();
+    for (name, index) in names.into_iter().zip(1..) {
+        wins.push(rain.win(name, index).await);
+    }
+    let users = names.map(user);
+    let looked = rain.ledger.look(rain.campaign.no, &users).await.unwrap();
+    for ((user, win), looked) in users.iter().zip(&wins).zip(&looked) {
+        let found = rain.ledger.wins(rain.campaign.no, user).await.unwrap();
+        assert_eq!(found.len(), 1, "{user:?}");
+        assert_eq!((&found[0].user, &found[0].win), (user, win));
+        assert_eq!(looked[..], std::slice::from_ref(win)[..], "{user:?}");
+        let own = WinnersQuery {
+            user: Some(user.clone()),
+            limit: 10,
+            ..WinnersQuery::default()
+        };
+        assert_eq!(packets(&rain, own).await, [win.packet.index]);
+    }
+    let search = |text: &str| WinnersQuery {
+        search: Some(text.into()),
+        limit: 10,
+        ..WinnersQuery::default()
+    };
+    assert_eq!(packets(&rain, search("BOB")).await, [1, 2, 3]);
+    assert_eq!(packets(&rain, search("bob ")).await, [3]);
+    assert!(packets(&rain, search("böb")).await.contains(&4));
+    assert!(packets(&rain, search("BÖB")).await.contains(&5));
+    assert_eq!(packets(&rain, search("ó")).await, [6]);
+    assert_eq!(packets(&rain, search("!o")).await, [8]);
+    let after = WinnersQuery {
+        after: Some(PacketId { wave: 1, index: 1 }),
+        limit: 1,
+        ..search("bob")
+    };
+    assert_eq!(packets(&rain, after).await, [2]);
+}
+
 /// A claimed packet is redeemed once; a repeat gives the first time.
 pub async fn a_packet_is_redeemed_once(bench: Bench) {
     let rain = Rain::open(&bench, 8, WinLimit::ONE).await;

@@ -1,0 +1,159 @@
+//! Organisers, monitors and replicas that change campaigns at the same time.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rules::{CampaignId, Split, Tranche, WinLimit};
+
+use super::bench::{Bench, Rain, fen, new_campaign, once};
+use crate::{CampaignPatch, Change, Ledger, Once};
+
+/// One key from many callers at once makes one campaign, and each of them hears of it.
+pub async fn one_creation_of_many_callers(bench: Bench) {
+    for round in 0..4 {
+        let key = format!("key {round}");
+        let callers: Vec<_> = (0..12)
+            .map(|_| {
+                let ledger = bench.ledger.clone();
+                let new = new_campaign(ledger.now(), 10, 3, 1_000, WinLimit::ONE);
+                let once = once(&key, 1);
+                tokio::spawn(async move { ledger.create_campaign(new, Some(once)).await.unwrap() })
+            })
+            .collect();
+        let (mut done, mut told) = (Vec::new(), HashSet::new());
+        for caller in callers {
+            match caller.await.unwrap() {
+                Once::Done(id) => done.push(id),
+                Once::Repeated(id) => {
+                    told.insert(id);
+                }
+                Once::KeyReused => panic!("all bodies were the same"),
+            }
+        }
+        assert_eq!(done.len(), 1, "{done:?}");
+        assert_eq!(told, HashSet::from([done[0]]));
+    }
+    assert_eq!(bench.ledger.campaigns(None, 99).await.unwrap().len(), 4);
+}
+
+/// Top-ups that come at once are numbered without a gap, each once, whatever is repeated.
+pub async fn top_ups_at_once_are_numbered(bench: Bench) {
+    let mut rain = Rain::plan(&bench, 10, 2, WinLimit::ONE).await;
+    let id = rain.campaign.id;
+    let callers: Vec<_> = (0..12_u32)
+        .map(|n| {
+            let ledger = bench.ledger.clone();
+            let tranche = Tranche {
+                number: 0,
+                packets: 3,
+                split: Split::Equal { amount: fen(5) },
+            };
+            // Each key comes from two callers.
+            let once = once(&format!("key {}", n / 2), 1);
+            tokio::spawn(async move { ledger.top_up(id, tranche, once).await.unwrap().unwrap() })
+        })
+        .collect();
+    let mut done = 0;
+    for caller in callers {
+        match caller.await.unwrap() {
+            Once::Done(_) => done += 1,
+            Once::Repeated(_) => {}
+            Once::KeyReused => panic!("all bodies were the same"),
+        }
+    }
+    assert_eq!(done, 6);
+    rain.read_again().await;
+    let numbers: Vec<_> = rain.campaign.tranches.iter().map(|t| t.number).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6]);
+    let waves: Vec<_> = rain.campaign.waves.iter().map(|w| w.number).collect();
+    assert_eq!(waves, [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(rain.campaign.packets_total(), 10 + 6 * 3);
+    assert_eq!(rain.balanced().await.budget, fen(1_000 + 6 * 15));
+}
+
+/// Whoever closes at the same time gets the one refund.
+pub async fn one_refund_for_many_closers(bench: Bench) {
+    let rain = Rain::open(&bench, 20, WinLimit::ONE).await;
+    let win = rain.win("ann", 3).await;
+    let id = rain.campaign.id;
+    let closers: Vec<_> = (0..8)
+        .map(|_| {
+            let ledger = bench.ledger.clone();
+            tokio::spawn(async move { ledger.close_campaign(id).await.unwrap().unwrap() })
+        })
+        .collect();
+    let mut refunds = Vec::new();
+    for closer in closers {
+        refunds.push(closer.await.unwrap());
+    }
+    assert!(refunds.iter().all(|refund| *refund == refunds[0]));
+    assert_eq!(refunds[0].packets, 19);
+    assert_eq!(refunds[0].amount.units(), 2_000 - win.amount.units());
+    rain.balanced().await;
+}
+
+/// A version is never seen before all lower ones, so who asks for later ones misses no change,
+/// however many change campaigns at once.
+pub async fn no_change_is_missed_while_many_change(bench: Bench) {
+    const CAMPAIGNS: usize = 6;
+    let mut ids = Vec::new();
+    for _ in 0..CAMPAIGNS {
+        ids.push(Rain::plan(&bench, 4, 2, WinLimit::ONE).await.campaign.id);
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let follower = tokio::spawn(follow(bench.ledger.clone(), done.clone()));
+    let changers: Vec<_> = ids
+        .into_iter()
+        .map(|id| tokio::spawn(change(bench.ledger.clone(), id)))
+        .collect();
+    for changer in changers {
+        changer.await.unwrap();
+    }
+    done.store(true, Ordering::SeqCst);
+    let followed = follower.await.unwrap();
+    let campaigns = bench.ledger.campaigns(None, 99).await.unwrap();
+    let right = campaigns
+        .iter()
+        .map(|c| (c.id.0, (c.version, c.title.clone())));
+    assert_eq!(followed, right.collect());
+}
+
+/// Changes a campaign many times, each time so that its version grows.
+async fn change(ledger: Arc<dyn Ledger>, id: CampaignId) {
+    for n in 0..15 {
+        let title = CampaignPatch {
+            title: Some(format!("rain {n}")),
+            ..CampaignPatch::default()
+        };
+        let changed = match n % 3 {
+            0 => ledger.pause_campaign(id).await,
+            1 => ledger.resume_campaign(id).await,
+            _ => ledger.patch_campaign(id, title).await,
+        };
+        assert_eq!(changed.unwrap(), Change::Done);
+    }
+}
+
+/// What a replica knows of each campaign that only ever asks for later versions.
+async fn follow(
+    ledger: Arc<dyn Ledger>,
+    done: Arc<AtomicBool>,
+) -> BTreeMap<uuid::Uuid, (i64, String)> {
+    let (mut seen, mut known) = (0, BTreeMap::new());
+    loop {
+        let last = done.load(Ordering::SeqCst);
+        for campaign in ledger.campaigns_since(seen).await.unwrap() {
+            assert!(campaign.version > seen, "ascending");
+            seen = campaign.version;
+            known.insert(campaign.id.0, (campaign.version, campaign.title));
+        }
+        if last {
+            return known;
+        }
+    }
+}
