@@ -39,6 +39,13 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Whether the tap `grab_id` may give this attempt back, because it could not be decided: it
+    /// is that tap's own, and was admitted. Taps without a Grab-Id count as the same here.
+    #[must_use]
+    pub fn is_given_back_by(self, grab_id: Option<GrabId>) -> bool {
+        self.grab_id == grab_id && !self.discarded
+    }
+
     const fn verdict(self) -> Verdict {
         if self.discarded {
             Verdict::Rejected(Rejected::Discarded)

@@ -1,62 +1,49 @@
-//! Who may try: the campaign's rules, and what is remembered of each user's last attempt.
+//! Who may try: the campaign's rules, asked with what is remembered of each user's last attempt.
 //!
-//! The rules themselves are in [`rules::admission`]; here is their memory. It lasts as long as
-//! the process and is bounded: when it is full the attempts made longest ago are forgotten, so
-//! that some may try again too early. No win limit depends on it.
+//! The rules themselves are in [`rules::admission`], the memory in [`super::attempts`].
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use moka::{
-    Expiry, notification::RemovalCause, ops::compute::Op, policy::EvictionPolicy, sync::Cache,
-};
 use rules::{
     CampaignId, GrabId, Timestamp, UserId,
     admission::{Attempt, RuleSet, Verdict},
 };
 
-use super::registered::Registered;
+use super::{
+    attempts::{Attempts, AttemptsError, Change, MemoryAttempts, Swap, Swapped},
+    registered::Registered,
+};
 
-/// The most attempts that are remembered, over all campaigns; about 200 MB.
-pub const ATTEMPTS_MAX: u64 = 1_000_000;
+/// How often an attempt is decided anew because another process changed what it was decided
+/// from. Each time that user's window has just begun, ended or been given back.
+const DECISIONS_MAX: usize = 4;
 
-/// Decides who may try.
-pub struct Gate {
+/// One attempt that is to be decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Who tries.
+    pub user: UserId,
+    /// The tap, where the client named it.
+    pub grab_id: Option<GrabId>,
+}
+
+/// What all replicas have in common.
+struct Judge {
     coin_key: [u8; 32],
     registered: Arc<Registered>,
-    attempts: Cache<(CampaignId, UserId), Remembered>,
 }
 
-#[derive(Clone, Copy)]
-struct Remembered {
-    attempt: Attempt,
-    keep_for: Duration,
+impl Judge {
+    fn listed(&self, rules: &RuleSet, user: &UserId) -> Option<Verdict> {
+        let reason = rules.listed(user, || self.registered.contains(user));
+        reason.map(Verdict::Rejected)
+    }
 }
 
-/// Forgets an attempt when the window that it began is over.
-struct WhenWindowEnds;
-
-impl Expiry<(CampaignId, UserId), Remembered> for WhenWindowEnds {
-    fn expire_after_create(
-        &self,
-        _key: &(CampaignId, UserId),
-        value: &Remembered,
-        _created_at: Instant,
-    ) -> Option<Duration> {
-        Some(value.keep_for)
-    }
-
-    fn expire_after_update(
-        &self,
-        _key: &(CampaignId, UserId),
-        value: &Remembered,
-        _updated_at: Instant,
-        _before: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(value.keep_for)
-    }
+/// Decides who may try, from attempts remembered in this process.
+pub struct Gate {
+    judge: Judge,
+    attempts: MemoryAttempts,
 }
 
 impl Gate {
@@ -64,24 +51,12 @@ impl Gate {
     /// remembers no attempt yet.
     #[must_use]
     pub fn new(coin_key: [u8; 32], registered: Arc<Registered>) -> Self {
-        Self::with_room_for(coin_key, registered, ATTEMPTS_MAX)
-    }
-
-    fn with_room_for(coin_key: [u8; 32], registered: Arc<Registered>, attempts_max: u64) -> Self {
-        let attempts = Cache::builder()
-            .max_capacity(attempts_max)
-            .eviction_policy(EvictionPolicy::lru())
-            .expire_after(WhenWindowEnds)
-            .eviction_listener(|_key, _remembered, cause| {
-                if cause == RemovalCause::Size {
-                    metrics::counter!("hongbao_attempts_forgotten_total").increment(1);
-                }
-            })
-            .build();
         Self {
-            coin_key,
-            registered,
-            attempts,
+            judge: Judge {
+                coin_key,
+                registered,
+            },
+            attempts: MemoryAttempts::default(),
         }
     }
 
@@ -96,43 +71,196 @@ impl Gate {
         now: Timestamp,
     ) -> Verdict {
         metrics::counter!("hongbao_account_calls_total").increment(1);
-        if let Some(reason) = rules.listed(user, || self.registered.contains(user)) {
-            return Verdict::Rejected(reason);
+        if let Some(verdict) = self.judge.listed(rules, user) {
+            return verdict;
         }
-        let decide = |last| rules.attempt(&self.coin_key, campaign, user, grab_id, now, last);
-        let Some(window_seconds) = rules.attempt_window_seconds() else {
+        let coin_key = &self.judge.coin_key;
+        let decide = |last| rules.attempt(coin_key, campaign, user, grab_id, now, last);
+        let Some(keep_for) = window(rules) else {
             return decide(None).0;
         };
-        let keep_for = Duration::from_secs(window_seconds.into());
         let mut verdict = None;
         // Reading the last attempt and remembering this one is one step for each user.
-        self.attempts
-            .entry((campaign, user.clone()))
-            .and_compute_with(|last| {
-                let (decided, attempt) = decide(last.map(|entry| entry.into_value().attempt));
-                verdict = Some(decided);
-                match attempt {
-                    Some(attempt) => Op::Put(Remembered { attempt, keep_for }),
-                    None => Op::Nop,
-                }
-            });
+        self.attempts.change(campaign, user, |last| {
+            let (decided, attempt) = decide(last);
+            verdict = Some(decided);
+            match attempt {
+                Some(attempt) => Change::Remember(attempt, keep_for),
+                None => Change::Nothing,
+            }
+        });
         verdict.expect("the closure is called exactly once")
     }
 
     /// Gives the attempt back that the tap `grab_id` used up: it was admitted, and then could
     /// not be decided (503). Another tap's attempt stays.
     pub fn withdraw(&self, campaign: CampaignId, user: &UserId, grab_id: Option<GrabId>) {
-        let key = (campaign, user.clone());
-        if !self.attempts.contains_key(&key) {
+        if !self.attempts.remembers(campaign, user) {
             return;
         }
-        self.attempts.entry(key).and_compute_with(|last| {
-            let attempt = last.map(|entry| entry.into_value().attempt);
-            match attempt {
-                Some(attempt) if attempt.grab_id == grab_id && !attempt.discarded => Op::Remove,
-                _ => Op::Nop,
+        self.attempts.change(campaign, user, |last| {
+            match last.is_some_and(|last| last.is_given_back_by(grab_id)) {
+                true => Change::Forget,
+                false => Change::Nothing,
             }
         });
+    }
+}
+
+/// Decides who may try, from attempts that all replicas of the account service share.
+pub struct SharedGate {
+    judge: Judge,
+    attempts: Arc<dyn Attempts>,
+}
+
+impl SharedGate {
+    /// A gate whose random discards follow from `coin_key`, the same on every replica.
+    #[must_use]
+    pub fn new(
+        coin_key: [u8; 32],
+        registered: Arc<Registered>,
+        attempts: Arc<dyn Attempts>,
+    ) -> Self {
+        Self {
+            judge: Judge {
+                coin_key,
+                registered,
+            },
+            attempts,
+        }
+    }
+
+    /// Whether the shared attempts answer, for readiness.
+    ///
+    /// # Errors
+    /// Why they do not.
+    pub async fn ping(&self) -> Result<(), AttemptsError> {
+        self.attempts.ping().await
+    }
+
+    /// As [`Gate::admit`], for many attempts on one campaign in one round trip, decided in this
+    /// order; the verdicts are in it, too. A user's earlier attempt among them counts for the
+    /// later ones.
+    ///
+    /// An attempt whose outcome is an error may have begun the user's window all the same. The
+    /// same tap asked again gets its verdict; one without a Grab-Id may find itself too frequent
+    /// until the window ends.
+    pub async fn admit_all(
+        &self,
+        campaign: CampaignId,
+        rules: &RuleSet,
+        asks: &[Ask],
+        now: Timestamp,
+    ) -> Vec<Result<Verdict, AttemptsError>> {
+        metrics::counter!("hongbao_account_calls_total").increment(asks.len() as u64);
+        let decide = |ask: &Ask, last| {
+            let coin_key = &self.judge.coin_key;
+            rules.attempt(coin_key, campaign, &ask.user, ask.grab_id, now, last)
+        };
+        let mut verdicts: Vec<Option<Result<Verdict, AttemptsError>>> = asks
+            .iter()
+            .map(|ask| self.judge.listed(rules, &ask.user).map(Ok))
+            .collect();
+        let Some(keep_for) = window(rules) else {
+            let decided = verdicts.into_iter().zip(asks);
+            return decided
+                .map(|(listed, ask)| listed.unwrap_or_else(|| Ok(decide(ask, None).0)))
+                .collect();
+        };
+        // Most users have no attempt yet, so that is what is decided from first: the reply says
+        // whether it was so, and if not, what there is.
+        let mut open: Vec<(usize, Option<Attempt>)> = (0..asks.len())
+            .filter(|&at| verdicts[at].is_none())
+            .map(|at| (at, None))
+            .collect();
+        for _ in 0..DECISIONS_MAX {
+            let mut swaps = Vec::with_capacity(open.len());
+            let mut waiting = Vec::with_capacity(open.len());
+            for (at, last) in open.drain(..) {
+                match decide(&asks[at], last) {
+                    (verdict, None) => verdicts[at] = Some(Ok(verdict)),
+                    (verdict, to @ Some(_)) => {
+                        waiting.push((at, verdict));
+                        let user = asks[at].user.clone();
+                        swaps.push(swap(campaign, user, last, to, keep_for));
+                    }
+                }
+            }
+            if swaps.is_empty() {
+                break;
+            }
+            let swapped = self.attempts.swap(&swaps).await;
+            assert_eq!(swapped.len(), swaps.len(), "one result for each swap");
+            for ((at, verdict), swapped) in waiting.into_iter().zip(swapped) {
+                match swapped {
+                    Ok(Swapped::Done) => verdicts[at] = Some(Ok(verdict)),
+                    Ok(Swapped::Found(last)) => open.push((at, last)),
+                    Err(error) => verdicts[at] = Some(Err(error)),
+                }
+            }
+        }
+        let busy = || AttemptsError("others keep changing this user's attempts".into());
+        let decided = verdicts.into_iter();
+        decided.map(|v| v.unwrap_or_else(|| Err(busy()))).collect()
+    }
+
+    /// As [`Gate::withdraw`], for many attempts on one campaign.
+    ///
+    /// # Errors
+    /// The first of those that could not be reached; the others are given back.
+    pub async fn withdraw_all(
+        &self,
+        campaign: CampaignId,
+        asks: &[Ask],
+    ) -> Result<(), AttemptsError> {
+        let mut open: Vec<(&Ask, Option<Attempt>)> = asks.iter().map(|ask| (ask, None)).collect();
+        let mut failed = None;
+        for _ in 0..DECISIONS_MAX {
+            if open.is_empty() {
+                break;
+            }
+            // To put nothing in the place of nothing only tells what there is.
+            let forget = |(ask, last): &(&Ask, Option<Attempt>)| {
+                swap(campaign, ask.user.clone(), *last, None, Duration::ZERO)
+            };
+            let swapped = self
+                .attempts
+                .swap(&open.iter().map(forget).collect::<Vec<_>>())
+                .await;
+            let asked = std::mem::take(&mut open);
+            for ((ask, _), swapped) in asked.into_iter().zip(swapped) {
+                match swapped {
+                    Ok(Swapped::Found(Some(last))) if last.is_given_back_by(ask.grab_id) => {
+                        open.push((ask, Some(last)));
+                    }
+                    Ok(_) => {}
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// How long an attempt under `rules` is remembered; `None`: it need not be.
+fn window(rules: &RuleSet) -> Option<Duration> {
+    let seconds = rules.attempt_window_seconds()?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+fn swap(
+    campaign: CampaignId,
+    user: UserId,
+    from: Option<Attempt>,
+    to: Option<Attempt>,
+    keep_for: Duration,
+) -> Swap {
+    Swap {
+        campaign,
+        user,
+        from,
+        to,
+        keep_for,
     }
 }
 
@@ -260,14 +388,16 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_the_oldest_are_forgotten() {
-        let gate = Gate::with_room_for([1; 32], Registered::of(&[]), 100);
+        let gate = Gate {
+            attempts: MemoryAttempts::with_room_for(100),
+            ..gate()
+        };
         let rules = window(3600);
         let ask = |n: u32| gate.admit(CAMPAIGN, &rules, &user(&n.to_string()), None, NOW);
         for n in 0..1000 {
             assert_eq!(ask(n), Verdict::Admitted);
         }
-        gate.attempts.run_pending_tasks();
-        assert!(gate.attempts.entry_count() <= 100);
+        assert!(gate.attempts.count() <= 100);
         assert_eq!(ask(999), TOO_FREQUENT);
     }
 }

@@ -4,11 +4,12 @@
 //! - [`token`], [`key_set`]: participants' tokens, issued and verified.
 //! - [`identity`]: who a request is from.
 //! - [`codes`]: identification codes and what may be kept of them.
-//! - [`admission`], [`registered`]: who may try, and how often.
+//! - [`admission`], [`registered`], [`attempts`]: who may try, and how often.
 //! - [`service_key`]: what opens the inner listener.
 //! - [`sessions`], [`verify`]: the endpoints.
 
 pub mod admission;
+pub mod attempts;
 pub mod codes;
 pub mod identity;
 pub mod key_set;
