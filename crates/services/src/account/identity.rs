@@ -71,9 +71,14 @@ fn void(refusal: TokenRefusal) -> ApiError {
 
 /// The credential of the one `Authorization: Bearer` header.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let values = headers.get_all(header::AUTHORIZATION).iter();
+    bearer_of(values.map(HeaderValue::as_bytes))
+}
+
+/// As [`bearer`], of the values of `Authorization`.
+pub(crate) fn bearer_of<'h>(mut values: impl Iterator<Item = &'h [u8]>) -> Option<&'h str> {
     let value = values.next().filter(|_| values.next().is_none())?;
-    let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;
+    let (scheme, credential) = std::str::from_utf8(value).ok()?.split_once(' ')?;
     let credential = credential.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !credential.is_empty()).then_some(credential)
 }

@@ -13,10 +13,13 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, HeaderValue, request::Parts};
 use ipnet::IpNet;
 
 use super::ApiError;
+
+/// What proxies write the client's address into.
+pub(crate) const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The other end of the connection. The server puts it into each request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -83,9 +86,19 @@ impl TrustedProxies {
 /// forwarded it is taken for the client.
 #[must_use]
 pub fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted: &TrustedProxies) -> ClientIp {
+    let lines = headers.get_all(FORWARDED_FOR).iter();
+    client_ip_by(lines.map(HeaderValue::as_bytes), peer, trusted)
+}
+
+/// As [`client_ip`], of the values of [`FORWARDED_FOR`].
+pub(crate) fn client_ip_by<'h>(
+    lines: impl DoubleEndedIterator<Item = &'h [u8]>,
+    peer: IpAddr,
+    trusted: &TrustedProxies,
+) -> ClientIp {
     let mut client = peer.to_canonical();
-    let lines = headers.get_all("x-forwarded-for").iter().rev();
-    let entries = lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
+    let text = |line| std::str::from_utf8(line).unwrap_or("?");
+    let entries = lines.rev().flat_map(|line| text(line).rsplit(','));
     for entry in entries {
         if !trusted.trusts(client) {
             break;
@@ -134,8 +147,6 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientIp {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn seen(peer: &str, forwarded: &[&'static str]) -> String {

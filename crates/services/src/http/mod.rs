@@ -5,6 +5,8 @@
 //! - [`request_id`], [`client_ip`], [`security_headers`], [`rate_limit`]: one layer each.
 //! - [`origin`], [`backoff`]: what logins and cookies need.
 //! - [`error`], [`json`], [`query`], [`path`]: what is read and how refusals look.
+//! - [`server`]: connections; `lane`, `head`: requests answered before hyper sees them; `stall`:
+//!   peers that do not read.
 //! - [`health`]: liveness and readiness.
 //! - [`openapi`]: the published document and its page.
 //! - [`campaign_json`]: a campaign as everybody sees it.
@@ -14,8 +16,10 @@ pub mod campaign_json;
 pub mod client_ip;
 pub mod edge;
 pub mod error;
+mod head;
 pub mod health;
 pub mod json;
+mod lane;
 pub mod openapi;
 pub mod origin;
 pub mod path;
@@ -28,6 +32,7 @@ mod stall;
 
 pub use client_ip::ClientIp;
 pub use error::ApiError;
+pub(crate) use head::Head;
 pub use json::Json;
 pub use path::CampaignPath;
 pub use query::Query;

@@ -16,10 +16,10 @@ use std::{
 
 use axum::{Router, body::Body, response::IntoResponse as _};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Request, Response, header::CONNECTION};
 use http_body_util::{Either, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -31,17 +31,13 @@ use tower_http::timeout::TimeoutBody;
 use super::{
     client_ip::{Peer, TrustedProxies, client_ip},
     error::REQUEST_ID,
+    head::{HEADERS_MAX, Head},
+    lane::{Answer, AnswersAtOnce, HEAD_BYTES_MAX, Lane, Turn},
     request_id::{RequestIds, X_REQUEST_ID},
     stall::StallGuard,
 };
-use crate::redpacket::{Redpacket, grab::grab};
+use crate::redpacket::{Redpacket, grab::grab, short_lane};
 
-/// The largest head (request line and headers) taken, in bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// The most headers taken.
-const HEADERS_MAX: usize = 64;
-/// How long a client may take to send a head, and may stay idle between two.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// How long a client may take for each part of a body.
 const BODY_PART_WITHIN: Duration = Duration::from_secs(10);
 /// Connections that a core has accepted and not yet begun to serve.
@@ -72,7 +68,7 @@ pub struct Options {
 }
 
 /// A response as hyper sends it: bytes of the grab, or a body of the router.
-type Reply = Response<Either<Full<Bytes>, Body>>;
+type Reply = Response<Answer<Either<Full<Bytes>, Body>>>;
 
 /// Serves `listener` until `stopping` is done and connections have drained. Event streams are
 /// to be ended by then, or they use up the drain's time.
@@ -211,14 +207,18 @@ async fn connection(routes: Routes, accepted: Accepted, stopping: CancellationTo
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let service = service_fn(|request| answer(&routes, peer, request));
+    let grabs = Grabs {
+        routes: &routes,
+        peer,
+    };
+    let (lane, turn) = Lane::new(StallGuard::new(stream), grabs);
+    let service = service_fn(|request| answer_on(&turn, &routes, peer, request));
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
+        // The lane watches how long a head takes; it gives hyper none that is incomplete.
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .pipeline_flush(true)
-        .serve_connection(TokioIo::new(StallGuard::new(stream)), service);
+        .serve_connection(TokioIo::new(lane), service);
     let mut connection = pin!(connection);
     let ended = stopping.run_until_cancelled(connection.as_mut()).await;
     let result = match ended {
@@ -233,14 +233,56 @@ async fn connection(routes: Routes, accepted: Accepted, stopping: CancellationTo
     }
 }
 
-/// Answers one request: the grab at once, anything else through the router.
+/// The grabs of one connection that are answered before hyper sees them.
+struct Grabs<'a> {
+    routes: &'a Routes,
+    peer: SocketAddr,
+}
+
+impl AnswersAtOnce for Grabs<'_> {
+    /// `None` where this process answers no grabs.
+    type Arrival = Option<short_lane::Arrival>;
+
+    fn arrival(&self) -> Self::Arrival {
+        self.routes.redpacket.as_deref().map(short_lane::arrival)
+    }
+
+    fn answer(&self, head: &Head<'_, '_>, arrival: &Self::Arrival, answers: &mut Vec<u8>) -> bool {
+        let path = head.target.split('?').next().unwrap_or_default();
+        let (Some(redpacket), Some(arrival)) = (&self.routes.redpacket, arrival) else {
+            return false;
+        };
+        let Some(id) = grab_of(head.method, path) else {
+            return false;
+        };
+        let from = (self.peer.ip(), &*self.routes.trusted_proxies);
+        short_lane::answer(redpacket, id, head, from, arrival, answers).is_some()
+    }
+}
+
+/// Answers one request of hyper's.
+async fn answer_on(
+    turn: &Arc<Turn>,
+    routes: &Routes,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
+    let mut response = answer(routes, peer, request).await?;
+    if turn.is_last() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    Ok(response.map(|body| Answer::new(body, turn.clone())))
+}
+
+/// The answer: a grab's without any router, anything else's through it.
 async fn answer(
     routes: &Routes,
     peer: SocketAddr,
     mut request: Request<Incoming>,
-) -> Result<Reply, Infallible> {
+) -> Result<Response<Either<Full<Bytes>, Body>>, Infallible> {
     if let Some(redpacket) = &routes.redpacket
-        && let Some(id) = grab_of(&request)
+        && let Some(id) = grab_of(request.method().as_str(), request.uri().path())
     {
         let ip = client_ip(request.headers(), peer.ip(), &routes.trusted_proxies);
         return Ok(match grab(redpacket, id, request.headers(), ip.0).await {
@@ -265,10 +307,10 @@ async fn answer(
 }
 
 /// The campaign that a request grabs of; `None` when it is no grab.
-fn grab_of<B>(request: &Request<B>) -> Option<&str> {
-    let path = request.uri().path().strip_prefix("/redpacket/campaigns/")?;
+fn grab_of<'p>(method: &str, path: &'p str) -> Option<&'p str> {
+    let path = path.strip_prefix("/redpacket/campaigns/")?;
     let id = path.strip_suffix("/grab")?;
-    (request.method() == Method::POST && !id.contains('/')).then_some(id)
+    (method == "POST" && !id.contains('/')).then_some(id)
 }
 
 #[cfg(test)]
@@ -277,28 +319,9 @@ mod tests {
 
     #[test]
     fn only_a_posted_grab_takes_the_short_way() {
-        let request = |method: &str, path: &str| {
-            Request::builder()
-                .method(method)
-                .uri(path)
-                .body(())
-                .expect("a request")
-        };
-        assert_eq!(
-            grab_of(&request("POST", "/redpacket/campaigns/x/grab?a=b")),
-            Some("x")
-        );
-        assert_eq!(
-            grab_of(&request("GET", "/redpacket/campaigns/x/grab")),
-            None
-        );
-        assert_eq!(
-            grab_of(&request("POST", "/redpacket/campaigns/x/y/grab")),
-            None
-        );
-        assert_eq!(
-            grab_of(&request("POST", "/redpacket/campaigns/x/wins")),
-            None
-        );
+        assert_eq!(grab_of("POST", "/redpacket/campaigns/x/grab"), Some("x"));
+        assert_eq!(grab_of("GET", "/redpacket/campaigns/x/grab"), None);
+        assert_eq!(grab_of("POST", "/redpacket/campaigns/x/y/grab"), None);
+        assert_eq!(grab_of("POST", "/redpacket/campaigns/x/wins"), None);
     }
 }

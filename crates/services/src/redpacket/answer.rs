@@ -46,34 +46,32 @@ struct WonBody<'a> {
 }
 
 /// The body that tells a win.
-pub(crate) fn won_body(campaign: &Campaign, win: &Win, repeated: bool) -> Bytes {
+pub(crate) fn won_body(campaign: &Campaign, win: &Win, repeated: bool) -> Vec<u8> {
     let body = WonBody {
         outcome: "won",
         packet: WonPacket::new(campaign, win),
         claimed_at: win.claimed_at,
         repeated,
     };
-    serde_json::to_vec(&body)
-        .expect("plain data always serialises")
-        .into()
+    serde_json::to_vec(&body).expect("plain data always serialises")
 }
 
 /// The body that tells a miss.
-pub(crate) fn missed_body(reason: Missed, next_wave_at: Option<Timestamp>) -> Bytes {
+pub(crate) fn missed_body(reason: Missed, next_wave_at: Option<Timestamp>) -> Box<[u8]> {
     let body =
         json!({"outcome": "missed", "reason": reason.as_str(), "next_wave_at": next_wave_at});
-    body.to_string().into()
+    body.to_string().into_bytes().into()
 }
 
 /// The body that tells a rejection.
-pub(crate) const fn rejected_body(reason: Rejected) -> Bytes {
-    Bytes::from_static(match reason {
+pub(crate) const fn rejected_body(reason: Rejected) -> &'static [u8] {
+    match reason {
         Rejected::TooFrequent => br#"{"outcome":"rejected","reason":"too_frequent"}"#,
         Rejected::Discarded => br#"{"outcome":"rejected","reason":"discarded"}"#,
         Rejected::Blocked => br#"{"outcome":"rejected","reason":"blocked"}"#,
         Rejected::NotEligible => br#"{"outcome":"rejected","reason":"not_eligible"}"#,
         Rejected::LimitReached => br#"{"outcome":"rejected","reason":"limit_reached"}"#,
-    })
+    }
 }
 
 /// 200 with `body`, never cached.
@@ -87,6 +85,32 @@ pub(crate) fn ok(body: Bytes) -> Response<Bytes> {
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// The same answer as [`ok`] with hyper's own headers, as bytes behind what `answers` holds.
+pub(crate) fn write_ok(body: &[u8], date: &[u8], answers: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    answers.extend_from_slice(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: ",
+    );
+    answers.extend_from_slice(decimal(body.len(), &mut digits));
+    answers.extend_from_slice(b"\r\ndate: ");
+    answers.extend_from_slice(date);
+    answers.extend_from_slice(b"\r\n\r\n");
+    answers.extend_from_slice(body);
+}
+
+/// `number` in decimal digits, at the end of `digits`.
+fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[first..];
+        }
+    }
 }
 
 #[cfg(test)]
@@ -105,7 +129,7 @@ mod tests {
         }
         for reason in Rejected::ALL {
             let body: serde_json::Value =
-                serde_json::from_slice(&rejected_body(reason)).expect("JSON");
+                serde_json::from_slice(rejected_body(reason)).expect("JSON");
             assert_eq!(body["outcome"], "rejected");
             assert_eq!(body["reason"], reason.as_str());
         }

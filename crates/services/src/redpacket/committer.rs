@@ -224,7 +224,7 @@ impl Committer {
 /// listeners when no more will come.
 fn record(ledger: &dyn Ledger, rain: &Rain, user: &UserId, win: &Win) {
     rain.winners.record(user, win);
-    if rain.all_claimed() {
+    if rain.all_claimed(&rain.view()) {
         rain.stock.look_again();
         let view = rain.view();
         if !view.more_waves {

@@ -2,16 +2,17 @@
 //!
 //! [`decide`] names the steps in the order of the contract; each is a function below it. Until
 //! a packet is taken nothing here touches the ledger, the queue or another service, but for a
-//! repeated tap, which gets one look into the ledger before any "no".
+//! repeated tap, which gets one look into the ledger before any "no". What needs no wait at all,
+//! nearly every grab of a rain, is [`at_once`]; `short_lane` answers it in front of hyper.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
     extract::{Path, State},
 };
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use ledger::{ClaimAsk, Win};
 use rules::{
     CampaignId, ClaimId, GrabId, Missed, Outcome, Rejected, Timestamp, UserId, admission::Verdict,
@@ -32,11 +33,11 @@ use crate::{
 };
 
 /// The contract says 3 s; what is left is for the way back.
-const ANSWER_WITHIN: Duration = Duration::from_millis(2_800);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_millis(2_800);
 
 /// One tap, as its headers tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tap {
+pub(super) struct Tap {
     /// Names the tap; a repeat has the same.
     id: Option<GrabId>,
     /// 1 for the first ask of the tap.
@@ -44,17 +45,17 @@ pub(crate) struct Tap {
 }
 
 /// Who asks for what, and when.
-struct Ask<'a> {
-    user: &'a UserId,
-    tap: Tap,
+pub(super) struct Ask<'a> {
+    pub(super) user: &'a UserId,
+    pub(super) tap: Tap,
     /// Ledger time.
-    now: Timestamp,
-    deadline: Instant,
+    pub(super) now: Timestamp,
+    pub(super) deadline: Instant,
 }
 
 /// What a grab ends in.
 #[derive(Debug, PartialEq, Eq)]
-enum Answer {
+pub(super) enum Answer {
     Won(Win),
     Repeated(Win),
     Missed(Missed),
@@ -77,7 +78,7 @@ pub async fn grab(
     let now = node.ledger.now();
     let user = authenticate(node, headers, now)?;
     let rain = find_campaign(node, id)?;
-    let tap = read_tap(headers)?;
+    let tap = read_tap(|name| headers.get(name).map(HeaderValue::as_bytes))?;
     let ask = Ask {
         user: &user,
         tap,
@@ -86,11 +87,15 @@ pub async fn grab(
     };
     let answer = decide(node, &rain, &ask).await;
     note(node, &rain, &ask, &answer, ip, started);
-    respond(&rain, answer)
+    respond(&rain, &answer)
 }
 
 /// The steps of a grab, in the order of the contract: the first that applies answers.
 async fn decide(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> Answer {
+    let known = at_once(rain, &rain.view(), ask);
+    if let Some(answer) = known {
+        return answer;
+    }
     if let Some(answer) = own_win(node, rain, ask).await {
         return answer;
     }
@@ -104,6 +109,24 @@ async fn decide(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> Answer {
         Answer::Missed(_) | Answer::Rejected(_) => won_meanwhile(rain, ask).await.unwrap_or(no),
         Answer::Won(_) | Answer::Repeated(_) | Answer::Unavailable => no,
     }
+}
+
+/// The answer that needs no wait and no backend: the same win again, or what time and stock rule
+/// out. `None` when it takes more to tell: a repeated tap, a claim under way, packets to be won.
+pub(super) fn at_once(rain: &Rain, view: &View, ask: &Ask<'_>) -> Option<Answer> {
+    if ask.tap.attempt > 1 || !rain.wins_loaded() {
+        return None;
+    }
+    // In this order: whoever saw the last packet claimed sees the win that claimed it.
+    let no = if view.campaign.halted.is_some() {
+        None
+    } else {
+        schedule(view, ask.now).or_else(|| all_claimed(rain, view))
+    };
+    if rain.winners.is_under_way(ask.user) {
+        return None;
+    }
+    known_win(rain, view, ask).or(no.map(Answer::Missed))
 }
 
 /// Why this ask cannot win, if time, an audit, stock or a rule forbids it.
@@ -176,8 +199,9 @@ async fn won_meanwhile(rain: &Rain, ask: &Ask<'_>) -> Option<Answer> {
     loop {
         // In this order: a claim records its win before it ends.
         let under_way = rain.winners.under_way(ask.user);
-        if let Some(answer) = known_win(rain, ask) {
-            return Some(answer);
+        let known = known_win(rain, &rain.view(), ask);
+        if known.is_some() {
+            return known;
         }
         // The sender is dropped, never used: an error is the end of the claim.
         let mut claim = under_way?;
@@ -189,8 +213,7 @@ async fn won_meanwhile(rain: &Rain, ask: &Ask<'_>) -> Option<Answer> {
 }
 
 /// What this node knows of the user's wins, without waiting.
-fn known_win(rain: &Rain, ask: &Ask<'_>) -> Option<Answer> {
-    let view = rain.view();
+fn known_win(rain: &Rain, view: &View, ask: &Ask<'_>) -> Option<Answer> {
     let limit = view.campaign.win_limit;
     let period = || limit.period(ask.now, view.campaign.starts_at, view.openings);
     match rain.winners.known(ask.user, limit, period, ask.tap.id) {
@@ -218,23 +241,22 @@ fn schedule(view: &View, now: Timestamp) -> Option<Missed> {
 
 /// Step 5: whether a packet is to be had here, waiting a little for one that is on its way.
 async fn stock(rain: &Rain, patience: &mut Patience) -> Option<Missed> {
-    if let Some(reason) = all_claimed(rain) {
+    let claimed = || all_claimed(rain, &rain.view());
+    if let Some(reason) = claimed() {
         return Some(reason);
     }
-    let claimed = || all_claimed(rain).is_some();
-    if rain.stock.is_empty() && !rain.stock.wait(patience, claimed).await {
+    if rain.stock.is_empty() && !rain.stock.wait(patience, || claimed().is_some()).await {
         return Some(Missed::NotThisTime);
     }
-    all_claimed(rain)
+    claimed()
 }
 
 /// Why nothing can be won when every packet issued so far is claimed.
-fn all_claimed(rain: &Rain) -> Option<Missed> {
-    if !rain.all_claimed() {
+fn all_claimed(rain: &Rain, view: &View) -> Option<Missed> {
+    if !rain.all_claimed(view) {
         return None;
     }
-    let more = rain.view().more_waves;
-    Some(if more {
+    Some(if view.more_waves {
         Missed::BetweenWaves
     } else {
         Missed::SoldOut
@@ -265,7 +287,8 @@ async fn take_and_claim(
             }
         }
         // Another tap may have won between step 3 and the mark just set.
-        if let Some(answer) = known_win(rain, ask) {
+        let known = known_win(rain, &rain.view(), ask);
+        if let Some(answer) = known {
             rain.winners.end(ask.user);
             return answer;
         }
@@ -340,7 +363,14 @@ fn claim_ask(
 }
 
 /// Counts and logs the outcome, without blocking.
-fn note(node: &Redpacket, rain: &Rain, ask: &Ask<'_>, answer: &Answer, ip: IpAddr, from: Instant) {
+pub(super) fn note(
+    node: &Redpacket,
+    rain: &Rain,
+    ask: &Ask<'_>,
+    answer: &Answer,
+    ip: IpAddr,
+    from: Instant,
+) {
     let latency_micros = u64::try_from(from.elapsed().as_micros()).unwrap_or(u64::MAX);
     let (outcome, win) = match answer {
         Answer::Won(win) => (Outcome::Won, Some(win)),
@@ -363,32 +393,31 @@ fn note(node: &Redpacket, rain: &Rain, ask: &Ask<'_>, answer: &Answer, ip: IpAdd
     });
 }
 
-fn respond(rain: &Rain, answer: Answer) -> Result<Response<Bytes>, ApiError> {
-    let view = rain.view();
-    Ok(answer::ok(match answer {
-        Answer::Won(win) => won_body(&view.campaign, &win, false),
-        Answer::Repeated(win) => won_body(&view.campaign, &win, true),
-        Answer::Missed(reason) => view.missed_body(reason),
-        Answer::Rejected(reason) => answer::rejected_body(reason),
-        Answer::Unavailable => {
-            return Err(ApiError::unavailable(
-                "the claim could not be decided; ask again with the same Grab-Id",
-            ));
-        }
-    }))
+fn respond(rain: &Rain, answer: &Answer) -> Result<Response<Bytes>, ApiError> {
+    let body = body(&rain.view(), answer).map(|body| Bytes::from(body.into_owned()));
+    body.map(answer::ok).ok_or_else(|| {
+        ApiError::unavailable("the claim could not be decided; ask again with the same Grab-Id")
+    })
 }
 
-/// The tap's headers. 400 when one of them makes no sense.
-fn read_tap(headers: &HeaderMap) -> Result<Tap, ApiError> {
-    let text = |name: &str| {
-        let value = headers.get(name);
-        value
-            .map(|value| {
-                value
-                    .to_str()
-                    .map_err(|_| invalid(name, "is no plain text"))
-            })
-            .transpose()
+/// The body that tells `answer`; `None` for a 503.
+pub(super) fn body<'v>(view: &'v View, answer: &Answer) -> Option<Cow<'v, [u8]>> {
+    Some(match answer {
+        Answer::Won(win) => won_body(&view.campaign, win, false).into(),
+        Answer::Repeated(win) => won_body(&view.campaign, win, true).into(),
+        Answer::Missed(reason) => view.missed_body(*reason).into(),
+        Answer::Rejected(reason) => answer::rejected_body(*reason).into(),
+        Answer::Unavailable => return None,
+    })
+}
+
+/// The tap's headers, each as `header` gives it by its name. 400 when one makes no sense.
+pub(super) fn read_tap<'h>(
+    header: impl Fn(&'static str) -> Option<&'h [u8]>,
+) -> Result<Tap, ApiError> {
+    let text = |name| {
+        let text = header(name).map(std::str::from_utf8).transpose();
+        text.map_err(|_| invalid(name, "is no plain text"))
     };
     let id = text("grab-id")?
         .map(|id| id.parse().map_err(|_| invalid("Grab-Id", "must be a UUID")))

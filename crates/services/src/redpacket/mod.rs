@@ -1,7 +1,8 @@
 //! The grab: the only hot path, and the calls around it that participants make.
 //!
 //! # Layout
-//! - [`grab`]: the steps of a grab, from the headers to the answer.
+//! - [`grab`]: the steps of a grab, from the headers to the answer; `short_lane`: those that need
+//!   no wait, from bytes to bytes.
 //! - `rain`: one campaign on this node; `winners` and `stock`: what it knows and holds.
 //! - `committer`: the group commit; `look`: the look a repeated tap gets; `supplier`: bundles
 //!   from the queue and back.
@@ -18,6 +19,7 @@ pub mod events;
 pub mod grab;
 mod look;
 mod rain;
+pub(crate) mod short_lane;
 mod stock;
 mod supplier;
 #[cfg(test)]
@@ -150,10 +152,15 @@ impl Redpacket {
             return Ok(());
         }
         let no = rain.view().campaign.no;
-        let wins = self.ledger.wins_after(no, &ledger::Seen::default()).await.inspect_err(|error| {
-            tracing::warn!(%error, campaign = %rain.id, "could not read a campaign's wins");
-        })?;
-        wins.0.iter()
+        let wins = self
+            .ledger
+            .wins_after(no, &ledger::Seen::default())
+            .await
+            .inspect_err(|error| {
+                tracing::warn!(%error, campaign = %rain.id, "could not read a campaign's wins");
+            })?;
+        wins.0
+            .iter()
             .for_each(|(user, win)| rain.winners.record(user, win));
         rain.wins_loaded.store(true, Ordering::Release);
         Ok(())

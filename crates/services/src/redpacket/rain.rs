@@ -6,7 +6,6 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use eventlog::Counters;
 use ledger::Campaign;
 use rules::{CampaignId, Missed, Timestamp, admission::RuleSet};
@@ -48,7 +47,7 @@ pub(crate) struct View {
     /// Whether another wave will come, if only after a pause.
     pub(crate) more_waves: bool,
     /// The answers to those who missed, by reason.
-    missed: [Bytes; Missed::ALL.len()],
+    missed: [Box<[u8]>; Missed::ALL.len()],
 }
 
 impl View {
@@ -76,8 +75,8 @@ impl View {
     }
 
     /// The answer to one who missed for `reason`.
-    pub(crate) fn missed_body(&self, reason: Missed) -> Bytes {
-        self.missed[reason as usize].clone()
+    pub(crate) fn missed_body(&self, reason: Missed) -> &[u8] {
+        &self.missed[reason as usize]
     }
 }
 
@@ -110,9 +109,9 @@ impl Rain {
             .tell_change(&before.campaign, &after.campaign, now);
     }
 
-    /// Whether every packet issued so far is claimed, as far as this node knows.
-    pub(crate) fn all_claimed(&self) -> bool {
-        self.winners.claimed() >= self.view.load().issued
+    /// Whether every packet that `view` says is issued is claimed, as far as this node knows.
+    pub(crate) fn all_claimed(&self, view: &View) -> bool {
+        self.winners.claimed() >= view.issued
     }
 
     /// Whether `winners` is complete.

@@ -98,7 +98,8 @@ impl Supplier {
     /// Whether the stock is to be filled up: grabs wait, or the next few would empty it.
     fn is_low(&self) -> bool {
         let free = self.rain.stock.free();
-        !self.rain.all_claimed() && (free == 0 || free < self.bundle_size() as usize)
+        !self.rain.all_claimed(&self.rain.view())
+            && (free == 0 || free < self.bundle_size() as usize)
     }
 
     fn bundle_size(&self) -> u32 {

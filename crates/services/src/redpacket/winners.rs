@@ -108,6 +108,11 @@ impl Winners {
         }
     }
 
+    /// Whether a claim of `user` is under way.
+    pub(crate) fn is_under_way(&self, user: &UserId) -> bool {
+        self.in_flight_count.load(Ordering::Acquire) > 0 && lock(&self.in_flight).contains_key(user)
+    }
+
     /// What ends when the claim of `user` that is under way ends; `None` when none is.
     pub(crate) fn under_way(&self, user: &UserId) -> Option<watch::Receiver<()>> {
         if self.in_flight_count.load(Ordering::Acquire) == 0 {

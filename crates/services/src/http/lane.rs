@@ -1,0 +1,422 @@
+//! The short lane: requests that are answered at once, in front of hyper on one connection.
+//!
+//! Nearly every request of a rain is a grab that cannot win, and its answer is known as soon as
+//! its head is read. A [`Lane`] stands between a connection and hyper. While hyper has nothing
+//! to do it reads requests itself and answers those that [`AnswersAtOnce`] knows; any other is
+//! passed on, byte by byte as it came, and until hyper has answered it in full the lane answers
+//! nothing. So answers leave in the order of their requests, and hyper sees a connection on
+//! which the others were never sent.
+//!
+//! A request whose end the lane cannot be sure of (a coded body, `Connection: close`, rubbish)
+//! makes the rest of the connection hyper's, and its answer the last one.
+//!
+//! Reading and writing go through buffers of the thread: they stay in the processor's cache
+//! however many connections there are, and an idle connection keeps none.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http_body::{Body, Frame, SizeHint};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep},
+};
+
+use super::head::{Found, Framing, Head, room};
+
+/// The largest head (request line and headers) taken, in bytes.
+pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may take to send a head, and may stay idle between two.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// What knows the answers that need no waiting.
+pub(crate) trait AnswersAtOnce {
+    /// What is found out once for all requests that arrived together.
+    type Arrival;
+
+    /// Some requests have arrived.
+    fn arrival(&self) -> Self::Arrival;
+
+    /// Writes the whole answer to the request, which has no body, behind what `answers` holds.
+    /// False, and nothing written, when it is not to be answered here.
+    fn answer(&self, head: &Head<'_, '_>, arrival: &Self::Arrival, answers: &mut Vec<u8>) -> bool;
+}
+
+/// A thread's buffers.
+struct Buffers {
+    received: Box<[u8]>,
+    answers: Vec<u8>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers {
+        received: vec![0; HEAD_BYTES_MAX].into(),
+        answers: Vec::with_capacity(HEAD_BYTES_MAX),
+    });
+}
+
+/// A connection with the lane in front of hyper.
+pub(crate) struct Lane<S, A> {
+    stream: S,
+    at_once: A,
+    turn: Arc<Turn>,
+    /// Received, and neither answered nor given to hyper.
+    waiting: Vec<u8>,
+    /// Whether `waiting` is known to be the beginning of a head, and no more.
+    incomplete: bool,
+    /// How many bytes hyper has yet to get of the request that it works on.
+    owed: u64,
+    /// Whether the rest of the connection is hyper's.
+    through: bool,
+    /// Whether the peer has sent its last byte.
+    ended: bool,
+    /// Answers that the connection would not take yet.
+    unsent: Vec<u8>,
+    quiet: Quiet,
+}
+
+/// What hyper and the lane tell each other.
+#[derive(Default)]
+pub(crate) struct Turn {
+    state: AtomicU8,
+    last: AtomicBool,
+}
+
+/// The lane may answer.
+const LANE: u8 = 0;
+/// Hyper works on a request.
+const HYPER: u8 = 1;
+/// Hyper has made its answer, and has yet to write it out.
+const ANSWERED: u8 = 2;
+
+impl Turn {
+    /// Whether the answer that hyper works on must be the connection's last.
+    pub(crate) fn is_last(&self) -> bool {
+        self.last.load(Relaxed)
+    }
+}
+
+/// The body of an answer of hyper's, whose end gives the turn back.
+pub(crate) struct Answer<B> {
+    body: B,
+    turn: Arc<Turn>,
+}
+
+impl<B> Answer<B> {
+    /// `body`, on the connection of `turn`.
+    pub(crate) fn new(body: B, turn: Arc<Turn>) -> Self {
+        Self { body, turn }
+    }
+}
+
+impl<B> Drop for Answer<B> {
+    fn drop(&mut self) {
+        self.turn.state.store(ANSWERED, Relaxed);
+    }
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Ends a connection that sends no head for [`HEAD_WITHIN`]. The timer is set again when it
+/// rings and not with every request, because setting it costs more than a request.
+struct Quiet {
+    since: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Quiet {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let since = self.since;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(since + HEAD_WITHIN)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let until = since + HEAD_WITHIN;
+            if Instant::now() >= until {
+                let reason = "the peer has sent no request for too long";
+                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, reason));
+            }
+            timer.as_mut().reset(until);
+        }
+    }
+}
+
+/// What the bytes at hand came to.
+enum Next {
+    /// All are answered, but for the beginning of a head.
+    More,
+    /// A request of so many bytes is hyper's.
+    Hyper(u64),
+    /// All that follows is hyper's.
+    Through,
+}
+
+impl<S, A: AnswersAtOnce> Lane<S, A> {
+    /// A new connection, and what its answers by hyper are to be wrapped with.
+    pub(crate) fn new(stream: S, at_once: A) -> (Self, Arc<Turn>) {
+        let turn = Arc::<Turn>::default();
+        let lane = Self {
+            stream,
+            at_once,
+            turn: turn.clone(),
+            waiting: Vec::new(),
+            incomplete: false,
+            owed: 0,
+            through: false,
+            ended: false,
+            unsent: Vec::new(),
+            quiet: Quiet {
+                since: Instant::now(),
+                timer: None,
+            },
+        };
+        (lane, turn)
+    }
+
+    /// Answers what of `received` is to be answered here: how many bytes that was, and what
+    /// comes behind them.
+    fn answer(&mut self, received: &[u8], answers: &mut Vec<u8>) -> (usize, Next) {
+        let arrival = self.at_once.arrival();
+        let mut done = 0;
+        loop {
+            let rest = &received[done..];
+            if rest.is_empty() {
+                return (done, Next::More);
+            }
+            let mut room = room();
+            let head = match Head::find(rest, &mut room) {
+                Found::Head(head) => head,
+                Found::Incomplete if rest.len() < HEAD_BYTES_MAX => return (done, Next::More),
+                Found::Incomplete | Found::Rubbish => return (done, Next::Through),
+            };
+            match head.framing() {
+                Framing::Length(0) if self.at_once.answer(&head, &arrival, answers) => {
+                    done += head.bytes;
+                }
+                Framing::Length(body) => return (done, Next::Hyper(head.bytes as u64 + body)),
+                Framing::Unusual => return (done, Next::Through),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
+    /// Reads requests and answers them until one is hyper's (true) or the peer has ended (false).
+    fn poll_requests(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+    ) -> Poll<io::Result<bool>> {
+        let Buffers { received, answers } = buffers;
+        loop {
+            ready!(self.poll_send(cx))?;
+            let mut filled = self.waiting.len();
+            received[..filled].copy_from_slice(&self.waiting);
+            if filled == 0 || self.incomplete {
+                if self.ended {
+                    return Poll::Ready(Ok(false));
+                }
+                let mut into = ReadBuf::new(&mut received[filled..]);
+                if Pin::new(&mut self.stream)
+                    .poll_read(cx, &mut into)?
+                    .is_pending()
+                {
+                    return self.quiet.poll(cx).map(Err);
+                }
+                let read = into.filled().len();
+                self.ended = read == 0;
+                filled += read;
+            }
+            answers.clear();
+            let (done, next) = self.answer(&received[..filled], answers);
+            self.waiting.clear();
+            self.waiting.extend_from_slice(&received[done..filled]);
+            self.incomplete = matches!(next, Next::More);
+            if done > 0 {
+                self.quiet.since = Instant::now();
+                self.send(cx, answers)?;
+            }
+            match next {
+                Next::More => continue,
+                Next::Hyper(bytes) => self.owed = bytes,
+                Next::Through => {
+                    self.through = true;
+                    self.turn.last.store(true, Relaxed);
+                }
+            }
+            self.turn.state.store(HYPER, Relaxed);
+            return self.poll_send(cx).map_ok(|()| true);
+        }
+    }
+
+    /// Writes `answers`, and keeps what the connection would not take.
+    fn send(&mut self, cx: &mut Context<'_>, answers: &[u8]) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < answers.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &answers[sent..])? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(bytes) => sent += bytes,
+                Poll::Pending => break,
+            }
+        }
+        self.unsent.extend_from_slice(&answers[sent..]);
+        Ok(())
+    }
+
+    /// Writes what the connection would not take before.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.drain(..sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives hyper the next bytes of its request, or of all that follows.
+    fn poll_pass_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let most = if self.through { u64::MAX } else { self.owed };
+        let room = into
+            .remaining()
+            .min(usize::try_from(most).unwrap_or(usize::MAX));
+        let given = if self.waiting.is_empty() {
+            let mut part = ReadBuf::new(into.initialize_unfilled_to(room));
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+            let read = part.filled().len();
+            into.advance(read);
+            read
+        } else {
+            let given = room.min(self.waiting.len());
+            into.put_slice(&self.waiting[..given]);
+            self.waiting.drain(..given);
+            given
+        };
+        if !self.through {
+            self.owed -= given as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// While hyper works on a request, reads ahead, so that it learns when the peer goes away.
+    fn poll_end(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<()>> {
+        while !self.ended && self.waiting.len() < HEAD_BYTES_MAX {
+            let room = HEAD_BYTES_MAX - self.waiting.len();
+            let mut into = ReadBuf::new(&mut buffers.received[..room]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut into))?;
+            self.ended = into.filled().is_empty();
+            self.waiting.extend_from_slice(into.filled());
+        }
+        if self.ended && self.waiting.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        // What waits is looked at when hyper has answered; `poll_flush` sees to that.
+        Poll::Pending
+    }
+}
+
+impl<S, A> AsyncRead for Lane<S, A>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    A: AnswersAtOnce + Unpin,
+{
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.through && self.owed == 0 {
+            if self.turn.state.load(Relaxed) != LANE {
+                return BUFFERS.with_borrow_mut(|buffers| self.poll_end(cx, buffers));
+            }
+            if !ready!(BUFFERS.with_borrow_mut(|buffers| self.poll_requests(cx, buffers)))? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_pass_on(cx, into)
+    }
+}
+
+impl<S, A> AsyncWrite for Lane<S, A>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    A: AnswersAtOnce + Unpin,
+{
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Hyper has written all that it had, so an answer that it had made is out.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        if self.turn.state.load(Relaxed) == ANSWERED {
+            self.turn.state.store(LANE, Relaxed);
+            self.quiet.since = Instant::now();
+            if !self.waiting.is_empty() || self.ended {
+                // Hyper need not ask for more by itself.
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! The lane in front of a real hyper, over a pipe that takes a few bytes at a time.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{Request, Response, header::CONNECTION};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+use super::*;
+
+/// Answers `POST /fast…` with its target.
+struct Fast;
+
+impl AnswersAtOnce for Fast {
+    type Arrival = ();
+
+    fn arrival(&self) {}
+
+    fn answer(&self, head: &Head<'_, '_>, (): &(), answers: &mut Vec<u8>) -> bool {
+        let fast = head.method == "POST" && head.target.starts_with("/fast");
+        if fast {
+            let body = format!("lane {}", head.target);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            answers.extend_from_slice((head + &body).as_bytes());
+        }
+        fast
+    }
+}
+
+/// What hyper answers: the target and the body, after a while.
+async fn slow(
+    turn: Arc<Turn>,
+    request: Request<Incoming>,
+) -> Result<Response<Answer<Full<Bytes>>>, Infallible> {
+    let target = request.uri().path().to_owned();
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .expect("a body")
+        .to_bytes();
+    for _ in 0..target.len() % 5 {
+        tokio::task::yield_now().await;
+    }
+    let body = format!("hyper {target} {}", String::from_utf8_lossy(&body));
+    let mut response = Response::new(Answer::new(Full::from(body), turn.clone()));
+    response.headers_mut().remove("date");
+    if turn.is_last() {
+        let close = http::HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    Ok(response)
+}
+
+/// A connection to a server with a lane, whose pipe holds `room` bytes.
+fn connect(room: usize) -> DuplexStream {
+    let (client, server) = duplex(room);
+    tokio::spawn(async move {
+        let (lane, turn) = Lane::new(server, Fast);
+        let service = service_fn(move |request| slow(turn.clone(), request));
+        let connection = http1::Builder::new()
+            .header_read_timeout(None)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(lane), service);
+        // How it ended is what the client sees.
+        let _ended_badly = connection.await.is_err();
+    });
+    client
+}
+
+/// Sends `requests` in parts of `part()` bytes and gives everything that comes back until the
+/// server ends, or until `bodies` bodies have come.
+async fn exchange(
+    room: usize,
+    requests: &str,
+    mut part: impl FnMut() -> usize,
+    bodies: usize,
+) -> Vec<String> {
+    let (mut from, mut to) = tokio::io::split(connect(room));
+    let send = async {
+        let mut rest = requests.as_bytes();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(part().min(rest.len()));
+            if to.write_all(now).await.is_err() {
+                return;
+            }
+            rest = later;
+            tokio::task::yield_now().await;
+        }
+    };
+    let receive = async {
+        let mut received = Vec::new();
+        let mut answers = Vec::new();
+        while answers.len() < bodies {
+            let mut part = [0; 100];
+            let read = from.read(&mut part).await.expect("a pipe does not fail");
+            if read == 0 {
+                break;
+            }
+            received.extend_from_slice(&part[..read]);
+            while let Some((body, length)) = first_answer(&received) {
+                answers.push(body);
+                received.drain(..length);
+            }
+        }
+        answers
+    };
+    tokio::join!(send, receive).1
+}
+
+/// The first whole answer in `received`: its body (or its status, when not 200) and its length.
+fn first_answer(received: &[u8]) -> Option<(String, usize)> {
+    let mut headers = [httparse::EMPTY_HEADER; 16];
+    let mut response = httparse::Response::new(&mut headers);
+    let Ok(httparse::Status::Complete(head)) = response.parse(received) else {
+        return None;
+    };
+    let length = response.headers.iter().find(|h| h.name == "content-length");
+    let length = length.map_or(0, |h| {
+        std::str::from_utf8(h.value).unwrap().parse().unwrap()
+    });
+    let body = received.get(head..head + length)?;
+    let body = match response.code {
+        Some(200) => String::from_utf8_lossy(body).into_owned(),
+        code => format!("{code:?}"),
+    };
+    Some((body, head + length))
+}
+
+/// Numbers that look random and follow from a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+#[tokio::test]
+async fn answers_leave_in_the_order_of_their_requests() {
+    for seed in 0..300 {
+        let mut dice = Dice(seed);
+        let (mut requests, mut expected) = (String::new(), Vec::new());
+        for n in 0..1 + dice.roll(30) {
+            match dice.roll(4) {
+                0 | 1 => {
+                    requests += &format!("POST /fast/{n} HTTP/1.1\r\nHost: h\r\n\r\n");
+                    expected.push(format!("lane /fast/{n}"));
+                }
+                2 => {
+                    requests += &format!("GET /slow/{n} HTTP/1.1\r\n\r\n");
+                    expected.push(format!("hyper /slow/{n} "));
+                }
+                _ => {
+                    // A grab with a body is hyper's, and what its body looks like is no request.
+                    let body = "POST /fast/x HTTP/1.1\r\n\r\n".repeat(dice.roll(40) as usize + 1);
+                    let length = body.len();
+                    requests += &format!(
+                        "POST /fast/{n} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}"
+                    );
+                    expected.push(format!("hyper /fast/{n} {body}"));
+                }
+            }
+        }
+        let (room, part) = (1 + dice.roll(3_000) as usize, 1 + dice.roll(2_000));
+        let bodies = expected.len();
+        let exchange = exchange(room, &requests, || 1 + dice.roll(part) as usize, bodies);
+        let answers = tokio::time::timeout(Duration::from_secs(20), exchange).await;
+        let answers = answers.unwrap_or_else(|_| panic!("no answer; seed {seed}"));
+        assert_eq!(answers, expected, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn an_unusual_request_is_the_connection_s_last() {
+    let chunked =
+        "POST /fast/1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let fast = "POST /fast/0 HTTP/1.1\r\n\r\n";
+    let requests = format!("{fast}{chunked}{fast}");
+    let answers = exchange(1_000, &requests, || 1_000, usize::MAX).await;
+    assert_eq!(answers, ["lane /fast/0", "hyper /fast/1 abc"]);
+    for (refused, code) in [
+        ("POST /fast HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx".to_owned(), 400),
+        ("POST /fast HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(), 200),
+        ("\u{1}\u{2} / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        (format!("POST /fast HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(HEAD_BYTES_MAX)), 431),
+    ] {
+        let answers = exchange(64, &format!("{refused}{fast}"), || 500, usize::MAX).await;
+        assert_eq!(answers.len(), 1, "{refused:.60}: {answers:?}");
+        if code != 200 {
+            assert_eq!(answers[0], format!("Some({code})"), "{refused:.60}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_peer_is_the_end() {
+    for sent in ["", "POST /fa", "POST /fast/1 HTTP/1.1\r\n\r\nPO"] {
+        let mut client = connect(1_000);
+        client.write_all(sent.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut received = String::new();
+        client.read_to_string(&mut received).await.unwrap();
+        assert_eq!(
+            received.contains("lane /fast/1"),
+            sent.ends_with("PO"),
+            "{sent:?}"
+        );
+    }
+}
+
+/// Trickling a head does not keep a connection, and requests do.
+#[tokio::test(start_paused = true)]
+async fn a_head_must_come_in_time() {
+    let mut client = connect(1_000);
+    let began = Instant::now();
+    for _ in 0..3 {
+        tokio::time::sleep(HEAD_WITHIN * 2 / 3).await;
+        client
+            .write_all(b"POST /fast/1 HTTP/1.1\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = [0; 500];
+        assert!(client.read(&mut answer).await.unwrap() > 0, "it lives");
+    }
+    while client.write_all(b"P").await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(began.elapsed() < HEAD_WITHIN * 4, "a trickle kept it");
+    }
+}
