@@ -1,7 +1,7 @@
 //! This process's snapshot of the campaigns: what grabs and verdicts are decided by, without a
 //! call to the ledger.
 //!
-//! The ledger is asked for changes twice a second, so a change made by another process is in
+//! The ledger is asked for changes five times a second, so a change made by another process is in
 //! force here within a second; a change made in this process is announced and in force at once.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -12,7 +12,7 @@ use rules::CampaignId;
 use tokio::sync::{mpsc, oneshot};
 
 /// How often the ledger is asked for changes.
-const POLL_EVERY: Duration = Duration::from_millis(500);
+const POLL_EVERY: Duration = Duration::from_millis(200);
 /// How many announcements may wait for the next read; more wait their turn.
 const ANNOUNCEMENTS_MAX: usize = 256;
 

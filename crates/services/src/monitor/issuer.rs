@@ -18,7 +18,7 @@ use rules::{CampaignId, Shares};
 /// How many bundles are sealed and sent in one call.
 const BUNDLES_PER_SEND: usize = 256;
 /// How long one call to the queue may take.
-const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many packets' amounts are kept for the next wave of the same tranche: about 20 MB.
 const KEPT_PACKETS_MAX: u64 = 2_000_000;
 /// How long they are kept after their last use.
@@ -82,6 +82,10 @@ impl Issuer {
             return Ok(Issued::NotNow);
         };
         if wave.state == WaveState::Planned {
+            if nothing_sent(&campaign) {
+                // All that the queue must hold of it so far: nothing.
+                bounded(self.queue.set_filled(&QueueName::of(id))).await?;
+            }
             let shares = self.shares(&campaign, wave.tranche).await?;
             let begun = Wave {
                 state: WaveState::Issuing,
@@ -166,11 +170,7 @@ impl Issuer {
                 let bundle = bundle(campaign.id, wave, key, &shares);
                 sealer.encode(&bundle)
             });
-            let sent = self.queue.send(&name, bodies.collect());
-            match tokio::time::timeout(SEND_TIMEOUT, sent).await {
-                Ok(sent) => sent?,
-                Err(_) => return Err(QueueError("a send took too long".into()).into()),
-            }
+            bounded(self.queue.send(&name, bodies.collect())).await?;
         }
         metrics::counter!("hongbao_bundles_sent_total").increment(keys.len() as u64);
         Ok(())
@@ -241,6 +241,21 @@ pub(crate) async fn halt(
     tracing::error!(campaign.id = %campaign.id, reason, "a campaign is halted: its books are not what they must be");
     metrics::counter!("hongbao_campaigns_halted_total").increment(1);
     ledger.halt_campaign(campaign.id, reason).await
+}
+
+/// A call to the queue that ends in time.
+pub(crate) async fn bounded<T>(
+    call: impl Future<Output = Result<T, QueueError>>,
+) -> Result<T, QueueError> {
+    let late = || QueueError("a call took too long".into());
+    tokio::time::timeout(CALL_TIMEOUT, call)
+        .await
+        .unwrap_or_else(|_| Err(late()))
+}
+
+/// Whether no bundle of `campaign` can have been sent.
+fn nothing_sent(campaign: &Campaign) -> bool {
+    campaign.waves.iter().all(|w| w.state == WaveState::Planned)
 }
 
 async fn digest(shares: Arc<Shares>, wave: &Wave) -> [u8; 32] {

@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //! - [`leader`]: which of several monitors does the following.
-//! - [`issuer`], [`scheduler`], [`reconciler`], [`auditor`]: what happens without being asked.
+//! - [`opening`], [`issuer`], [`scheduler`], [`reconciler`], [`auditor`]: what happens without being asked.
 //! - [`organiser`], [`passwords`], [`login_tries`]: who may ask.
 //! - [`requests`], [`view`]: what bodies and answers have in common.
 //! - every other file: one endpoint.
@@ -21,6 +21,7 @@ mod live;
 mod locks;
 mod login_tries;
 mod open_campaigns;
+mod opening;
 mod organiser;
 mod passwords;
 mod patch;
@@ -53,7 +54,7 @@ use std::{
 };
 
 use axum::{extract::DefaultBodyLimit, middleware::from_fn_with_state};
-use ledger::{Campaign, Lead, Ledger, LedgerError, NodeId, Refund, WaveState};
+use ledger::{Campaign, Ledger, LedgerError, NodeId, Refund};
 use queue::{Queue, QueueName};
 use rules::{CampaignId, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -62,7 +63,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use self::open_campaigns::OpenCampaigns;
 use self::{
     auditor::Auditor,
-    issuer::{IssueError, Issued, Issuer},
+    issuer::{IssueError, Issuer},
     leader::Leader,
     locks::CampaignLocks,
     login_tries::LoginTries,
@@ -241,55 +242,6 @@ impl Monitor {
         let saved = tokio::time::timeout(SAVE_COUNTS_TIMEOUT, counters.save_counts());
         if saved.await.is_err() {
             tracing::debug!("the latest counters are not saved yet");
-        }
-    }
-
-    /// Issues a wave and makes it known. Whoever comes second finds it done.
-    async fn open_wave(&self, lead: Lead, id: CampaignId, wave: u32) -> Result<Issued, IssueError> {
-        let Some(campaign) = self.ledger.campaign(id).await? else {
-            return Ok(Issued::NotNow);
-        };
-        let turn = self.locks.lock(campaign.no).await;
-        let issued = self.issuer.issue(lead, id, wave).await;
-        drop(turn);
-        match &issued {
-            Ok(Issued::Opened) => {
-                tracing::info!(campaign.id = %id, wave, "opened a wave");
-                metrics::counter!("hongbao_waves_opened_total").increment(1);
-                self.announce().await;
-            }
-            Err(IssueError::Halted(_)) => self.announce().await,
-            Err(IssueError::Ledger(LedgerError::Deposed)) => self.leader.deposed(lead),
-            Ok(Issued::NotNow) | Err(_) => {}
-        }
-        issued
-    }
-
-    /// Opens the first wave that is due and not open, so that a call that started it is answered
-    /// only then.
-    async fn open_first_due_wave(&self, id: CampaignId) -> Result<(), ApiError> {
-        let campaign = self.campaign(id).await?;
-        let now = self.ledger.now();
-        let due = campaign.starts_at <= now && campaign.paused_at.is_none();
-        let waiting = campaign.waves.iter().filter(|w| w.state != WaveState::Open);
-        let Some(wave) = waiting
-            .filter(|w| due && w.due_at <= now)
-            .min_by_key(|w| w.due_at)
-        else {
-            return Ok(());
-        };
-        let Some(lead) = self.leader.lead() else {
-            return Err(LedgerError::Deposed.into());
-        };
-        match self.open_wave(lead, id, wave.number).await {
-            Ok(_) => Ok(()),
-            Err(IssueError::Ledger(error)) => Err(error.into()),
-            Err(error) => {
-                tracing::warn!(campaign.id = %id, wave = wave.number, %error, "a wave could not be opened at once");
-                Err(ApiError::unavailable(format!(
-                    "the campaign {id} is kept, but its packets could not be sent yet; the wave opens as soon as they can"
-                )))
-            }
         }
     }
 

@@ -10,7 +10,10 @@ use queue::QueueName;
 use rules::CampaignId;
 use tokio_util::sync::CancellationToken;
 
-use super::{Monitor, issuer::IssueError};
+use super::{
+    Monitor,
+    issuer::{IssueError, bounded},
+};
 
 /// How often the books are compared with what was sent.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
@@ -18,8 +21,8 @@ const ROUND_EVERY: Duration = Duration::from_secs(1);
 const FIRST_DELAY_MS: i64 = 5_000;
 /// How many bundles one question to the ledger brings.
 const BUNDLES_PER_ASK: u32 = 1_024;
-/// The longest pause after rounds that failed.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The longest pause after rounds that failed: a queue that came back empty is to be filled soon.
+const PAUSE_MAX: Duration = Duration::from_secs(3);
 
 /// Runs until `stop`.
 pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
@@ -29,26 +32,9 @@ pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        let rounds = async {
-            let mut failed = false;
-            let Some(lead) = monitor.leader.lead() else {
-                return failed;
-            };
-            for campaign in monitor.open_campaigns.all() {
-                if let Err(error) = reconcile(&monitor, lead, &campaign).await {
-                    if matches!(error, IssueError::Ledger(LedgerError::Deposed)) {
-                        monitor.leader.deposed(lead);
-                        return failed;
-                    }
-                    tracing::warn!(campaign.id = %campaign.id, %error, "could not send bundles again; trying again");
-                    failed = true;
-                }
-            }
-            failed
-        };
         let failed = tokio::select! {
             () = stop.cancelled() => return,
-            failed = rounds => failed,
+            failed = round(&monitor) => failed,
         };
         monitor.issuer.tidy();
         pause = if failed {
@@ -59,19 +45,90 @@ pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
     }
 }
 
-/// Sends again what is stranded of one campaign.
-async fn reconcile(monitor: &Monitor, lead: Lead, campaign: &Campaign) -> Result<(), IssueError> {
-    let issued = campaign.packets_issued();
-    if issued == 0 || campaign.halted.is_some() {
+/// Compares books and queue once, when this monitor leads; says whether anything failed.
+async fn round(monitor: &Monitor) -> bool {
+    let Some(lead) = monitor.leader.lead() else {
+        return false;
+    };
+    clear_closed(monitor).await;
+    let campaigns = monitor.open_campaigns.all();
+    let issued = |campaign: &Arc<Campaign>| campaign.packets_issued() > 0;
+    let issued: Vec<_> = campaigns
+        .into_iter()
+        .filter(|campaign| campaign.halted.is_none() && issued(campaign))
+        .collect();
+    if issued.is_empty() {
+        return false;
+    }
+    let names: Vec<_> = issued.iter().map(|c| QueueName::of(c.id)).collect();
+    let filled = match bounded(monitor.queue.filled(&names)).await {
+        Ok(filled) => filled,
+        Err(error) => {
+            tracing::warn!(%error, "could not ask whether the queue came up empty; trying again");
+            return true;
+        }
+    };
+    let mut failed = false;
+    for (campaign, filled) in issued.iter().zip(filled) {
+        let done = if filled {
+            reconcile(monitor, lead, campaign).await
+        } else {
+            fill_again(monitor, lead, campaign.id).await
+        };
+        match done {
+            Ok(()) => {}
+            Err(IssueError::Ledger(LedgerError::Deposed)) => {
+                monitor.leader.deposed(lead);
+                return false;
+            }
+            Err(error) => {
+                tracing::warn!(campaign.id = %campaign.id, %error, "could not send bundles again; trying again");
+                failed = true;
+            }
+        }
+    }
+    failed
+}
+
+/// Removes what is left in the queue of campaigns that closed. Whoever closed one has done so
+/// too, but this process may have sent bundles since.
+async fn clear_closed(monitor: &Monitor) {
+    for (id, no) in monitor.open_campaigns.just_closed() {
+        let _turn = monitor.locks.lock(no).await;
+        match bounded(monitor.queue.drop_queue(&QueueName::of(id))).await {
+            Ok(()) => monitor.open_campaigns.cleared(id),
+            Err(error) => {
+                tracing::warn!(campaign.id = %id, %error, "a closed campaign's bundles stay in the queue");
+            }
+        }
+    }
+}
+
+/// Fills the queue of a campaign that came up empty.
+async fn fill_again(monitor: &Monitor, lead: Lead, id: CampaignId) -> Result<(), IssueError> {
+    let Some(campaign) = monitor.ledger.campaign(id).await? else {
+        return Ok(());
+    };
+    if campaign.closed_at.is_some() || campaign.halted.is_some() {
         return Ok(());
     }
-    if monitor.ledger.totals(campaign.no).await?.claims >= issued {
+    let turn = monitor.locks.lock(campaign.no).await;
+    let sent = refill_campaign(monitor, lead, &campaign).await?;
+    drop(turn);
+    tracing::warn!(campaign.id = %id, bundles = sent, "the queue came up empty; it holds every unclaimed packet again");
+    metrics::counter!("hongbao_queue_refills_total").increment(1);
+    Ok(())
+}
+
+/// Sends again what is stranded of one campaign.
+async fn reconcile(monitor: &Monitor, lead: Lead, campaign: &Campaign) -> Result<(), IssueError> {
+    if monitor.ledger.totals(campaign.no).await?.claims >= campaign.packets_issued() {
         return Ok(());
     }
     // While bundles wait in the queue, those that nobody holds are most likely among them: to
     // send them again would only fill the queue. Whoever wants packets will empty it first.
     let name = QueueName::of(campaign.id);
-    if monitor.queue.counts(&name).await?.visible > 0 {
+    if bounded(monitor.queue.counts(&name)).await?.visible > 0 {
         return Ok(());
     }
     let turn = monitor.locks.lock(campaign.no).await;
@@ -151,6 +208,7 @@ async fn refill_campaign(
         .stranded(campaign.no, FIRST_DELAY_MS, true, all);
     let stranded = stranded.await?;
     send(monitor, lead, campaign, &stranded).await?;
+    bounded(monitor.queue.set_filled(&QueueName::of(campaign.id))).await?;
     let issuing = campaign.waves.iter();
     for wave in issuing.filter(|wave| wave.state == WaveState::Issuing) {
         monitor.issuer.issue(lead, campaign.id, wave.number).await?;

@@ -16,7 +16,8 @@ use crate::http::{ApiError, CampaignPath, openapi::ErrorBody};
         (status = 200, body = OrganiserCampaign),
         (status = 401, body = ErrorBody, description = "`unauthenticated`"),
         (status = 404, body = ErrorBody, description = "`no_such_campaign`"),
-        (status = 409, body = ErrorBody, description = "`campaign_ended`")),
+        (status = 409, body = ErrorBody, description = "`campaign_ended`"),
+        (status = 503, body = ErrorBody, description = "`unavailable`")),
     security(("organiser_key" = []), ("organiser_cookie" = [])))]
 pub(crate) async fn resume(
     State(monitor): State<Arc<Monitor>>,
@@ -25,11 +26,12 @@ pub(crate) async fn resume(
     match monitor.ledger.resume_campaign(id).await? {
         Change::Done => {
             tracing::info!(campaign.id = %id, "resumed a campaign");
-            monitor.announce().await;
         }
         Change::Unchanged => {}
         Change::Ended => return Err(campaign_ended()),
         Change::NotFound => return Err(ApiError::no_such_campaign()),
     }
+    monitor.open_first_due_wave(id).await?;
+    monitor.announce().await;
     monitor.view(id, None).await.map(axum::Json)
 }

@@ -65,7 +65,7 @@ pub(crate) struct Bench {
     pub(crate) clock: Arc<TestClock>,
     router: Router,
     stop: CancellationToken,
-    _folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Drop for Bench {
@@ -93,14 +93,38 @@ impl Bench {
         let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000_000)));
         let opened = SqliteLedger::open(folder.path(), clock.clone()).await;
         let ledger: Arc<dyn Ledger> = Arc::new(opened.expect("a new ledger"));
-        let queue = odd.queue.unwrap_or_else(|| Arc::new(MemoryQueue::new()));
+        let queue = odd
+            .queue
+            .clone()
+            .unwrap_or_else(|| Arc::new(MemoryQueue::new()));
+        let bench = Self::over(Arc::new(folder), ledger, queue, clock, &odd, 1).await;
+        bench.monitor.refill().await.expect("an empty ledger");
+        bench
+    }
+
+    /// Another replica on the same ledger and queue, which does not lead.
+    pub(crate) async fn beside(&self) -> Self {
+        let (ledger, queue) = (self.ledger.clone(), self.queue.clone());
+        let (folder, clock) = (self.folder.clone(), self.clock.clone());
+        Self::over(folder, ledger, queue, clock, &Odd::default(), 2).await
+    }
+
+    async fn over(
+        folder: Arc<tempfile::TempDir>,
+        ledger: Arc<dyn Ledger>,
+        queue: Arc<dyn Queue>,
+        clock: Arc<TestClock>,
+        odd: &Odd,
+        node: u64,
+    ) -> Self {
         let (_directory, announcer, mut reader) = Directory::new(ledger.clone());
         let tools = Tools {
             ledger: ledger.clone(),
             queue: queue.clone(),
             announcer,
-            random: Arc::new(CountingRandom(AtomicU64::new(0))),
-            node: NodeId(1),
+            // Each replica draws other ids.
+            random: Arc::new(CountingRandom(AtomicU64::new(node << 32))),
+            node: NodeId(node),
         };
         let settings = Settings {
             public_url: PUBLIC_URL.into(),
@@ -115,7 +139,6 @@ impl Bench {
         let monitor = Monitor::new(tools, settings);
         reader.follow(monitor.follower());
         reader.read().await.expect("the first read");
-        monitor.refill().await.expect("an empty ledger");
         tokio::spawn(reader.run());
         let router = router(monitor.clone()).split_for_parts().0;
         Self {
@@ -125,13 +148,19 @@ impl Bench {
             clock,
             router,
             stop: CancellationToken::new(),
-            _folder: folder,
+            folder,
         }
     }
 
     /// Schedules, reconciles and audits from now on.
-    pub(crate) fn run(&self) {
-        tokio::spawn(self.monitor.clone().run(self.stop.clone()));
+    pub(crate) fn run(&self) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(self.monitor.clone().run(self.stop.clone()))
+    }
+
+    /// Ends what runs in the background, and waits until it has ended.
+    pub(crate) async fn stop_running(&self, running: tokio::task::JoinHandle<()>) {
+        self.stop.cancel();
+        running.await.expect("no panic");
     }
 
     /// A call with the organiser's key.

@@ -5,4 +5,5 @@ mod crash;
 mod life;
 mod reading;
 mod refusals;
+mod replicas;
 mod users;

@@ -13,7 +13,7 @@ use crate::monitor::{
 };
 
 /// A campaign that is not due, so that nothing issues its first wave but the test.
-async fn planned(bench: &Bench) -> rules::CampaignId {
+pub(super) async fn planned(bench: &Bench) -> rules::CampaignId {
     let starts_at = bench.ledger.now().plus_seconds(3_600);
     let campaign = bench
         .create(terms_with("starts_at", json!(starts_at)))
@@ -22,7 +22,11 @@ async fn planned(bench: &Bench) -> rules::CampaignId {
 }
 
 /// Commits that wave 1 is being issued, as a process does that then dies.
-async fn begin_and_die(monitor: &Monitor, id: rules::CampaignId, digest: Option<[u8; 32]>) {
+pub(super) async fn begin_and_die(
+    monitor: &Monitor,
+    id: rules::CampaignId,
+    digest: Option<[u8; 32]>,
+) {
     let campaign = monitor.campaign(id).await.unwrap();
     let shares = rules::split(&campaign.seed, &campaign.tranches[0]).unwrap();
     let wave = campaign.waves[0].clone();
@@ -158,7 +162,8 @@ async fn a_bundle_that_the_queue_lost_comes_again_until_it_is_claimed() {
     bench.run();
     for (index, left) in [(1, vec![2, 3, 4]), (2, vec![3, 4])] {
         // Received and lost: nobody notes a hold, nobody deletes, nobody releases.
-        bench.queue.drop_queue(&name).await.unwrap();
+        let for_ever = std::time::Duration::from_secs(3_600);
+        bench.queue.receive(&name, 1_000, for_ever).await.unwrap();
         let amount = bench.amount(&id.to_string(), 1, index).await;
         let (user, packet) = (format!("user-{index}"), format!("1-{index}"));
         bench.claim(&id.to_string(), &user, &packet, amount).await;
