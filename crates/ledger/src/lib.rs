@@ -12,6 +12,7 @@
 //!   every database.
 //! - [`audit`]: the proof that the books balance, pure over one snapshot.
 //! - [`sqlite`]: the embedded default.
+//! - [`server`]: MySQL, MariaDB and PostgreSQL, for several processes.
 //! - [`conformance`]: the suite that every implementation must pass.
 
 pub mod api;
@@ -20,11 +21,13 @@ mod codec;
 mod conflict;
 pub mod conformance;
 pub mod model;
+pub mod server;
 pub mod sqlite;
 pub mod time;
 
 pub use api::{ClaimError, Ledger, LedgerError};
 pub use audit::{AuditPackets, AuditReport, audit};
 pub use model::*;
+pub use server::ServerLedger;
 pub use sqlite::{OpenError, SqliteLedger};
 pub use time::SystemClock;

@@ -64,6 +64,10 @@ pub enum OpenError {
     /// There is none.
     #[error("there is no ledger at {}", .0.display())]
     Missing(PathBuf),
+    /// The URL of a database server cannot be used; the URL itself, which holds a password, is
+    /// not repeated.
+    #[error("cannot use the database URL: {0}")]
+    Url(String),
     /// The directory or the lock cannot be used.
     #[error("cannot use {}: {source}", path.display())]
     Files {

@@ -1,0 +1,153 @@
+//! From a URL to connections that behave the same everywhere, whatever the server's defaults.
+
+use std::{str::FromStr as _, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _, Executor as _,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::{dialect::Dialect, sql::Pool};
+use crate::OpenError;
+
+/// How long a caller waits for a connection, made or given back.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(2_000);
+/// Connections that write: a group commit for each slot would be 16, and organisers' calls.
+const WRITERS_MAX: u32 = 8;
+/// Connections that read.
+const READERS_MAX: u32 = 6;
+/// An unused connection is closed after this: before firewalls and servers forget it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// A connection is made anew after this, so that a server that was added is used.
+const LIFETIME: Duration = Duration::from_secs(1_800);
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Writes, READ COMMITTED: what a statement needs is what is committed when it runs.
+    Write,
+    /// Reads, REPEATABLE READ: a transaction sees one instant.
+    Read,
+}
+
+/// Connections to the database of `url` for `purpose`; none is made yet.
+///
+/// # Errors
+/// When the URL cannot be understood.
+pub(super) fn pool(url: &str, purpose: Use) -> Result<Pool, OpenError> {
+    match dialect(url)? {
+        Dialect::MySql => {
+            let url = url.replacen("mariadb://", "mysql://", 1);
+            let options = MySqlConnectOptions::from_str(&url).map_err(|e| refused(&e))?;
+            if options.get_database().is_none_or(str::is_empty) {
+                return Err(nameless());
+            }
+            let options = options
+                .charset("utf8mb4")
+                .pipes_as_concat(false)
+                .disable_statement_logging();
+            let pool = MySqlPoolOptions::new()
+                .max_connections(connections(purpose))
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .idle_timeout(IDLE_TIMEOUT)
+                .max_lifetime(LIFETIME)
+                .test_before_acquire(false)
+                .after_connect(move |connection, _| {
+                    Box::pin(async move {
+                        for setting in mysql_session(purpose) {
+                            connection.execute(*setting).await?;
+                        }
+                        Ok(())
+                    })
+                })
+                .connect_lazy_with(options);
+            Ok(Pool::MySql(pool))
+        }
+        Dialect::Postgres => {
+            let options = PgConnectOptions::from_str(url).map_err(|e| refused(&e))?;
+            if options.get_database().is_none_or(str::is_empty) {
+                return Err(nameless());
+            }
+            let options = options
+                .application_name("hongbao")
+                .disable_statement_logging();
+            let pool = PgPoolOptions::new()
+                .max_connections(connections(purpose))
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .idle_timeout(IDLE_TIMEOUT)
+                .max_lifetime(LIFETIME)
+                .test_before_acquire(false)
+                .after_connect(move |connection, _| {
+                    Box::pin(async move {
+                        connection.execute(postgres_session(purpose)).await?;
+                        Ok(())
+                    })
+                })
+                .connect_lazy_with(options);
+            Ok(Pool::Postgres(pool))
+        }
+    }
+}
+
+/// The dialect that a URL's scheme stands for.
+pub(super) fn dialect(url: &str) -> Result<Dialect, OpenError> {
+    match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("mysql" | "mariadb") => Ok(Dialect::MySql),
+        Some("postgres" | "postgresql") => Ok(Dialect::Postgres),
+        _ => Err(OpenError::Url(
+            "it begins with none of mysql://, mariadb://, postgres:// and postgresql://".into(),
+        )),
+    }
+}
+
+fn connections(purpose: Use) -> u32 {
+    match purpose {
+        Use::Write => WRITERS_MAX,
+        Use::Read => READERS_MAX,
+    }
+}
+
+/// Settings of a MySQL session. A value out of range must be an error, never cut to fit; a lock
+/// is waited for a second, the least that InnoDB knows.
+fn mysql_session(purpose: Use) -> &'static [&'static str] {
+    const MODE: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,\
+                        ERROR_FOR_DIVISION_BY_ZERO', SESSION autocommit = 1";
+    const LOCKS: &str = "SET SESSION innodb_lock_wait_timeout = 1";
+    match purpose {
+        Use::Write => &[
+            MODE,
+            LOCKS,
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        ],
+        Use::Read => &[
+            MODE,
+            LOCKS,
+            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        ],
+    }
+}
+
+/// Settings of a PostgreSQL session, in one round.
+fn postgres_session(purpose: Use) -> &'static str {
+    match purpose {
+        Use::Write => {
+            "SET lock_timeout = '1s'; SET statement_timeout = '2s'; \
+             SET idle_in_transaction_session_timeout = '10s'; \
+             SET default_transaction_isolation = 'read committed'"
+        }
+        Use::Read => {
+            "SET lock_timeout = '1s'; SET statement_timeout = '60s'; \
+             SET idle_in_transaction_session_timeout = '90s'; \
+             SET default_transaction_isolation = 'repeatable read'"
+        }
+    }
+}
+
+fn refused(error: &sqlx::Error) -> OpenError {
+    OpenError::Url(error.to_string())
+}
+
+fn nameless() -> OpenError {
+    OpenError::Url("it names no database: scheme://user:password@host:port/database".into())
+}

@@ -1,0 +1,41 @@
+//! The ledger on a database server: MySQL, MariaDB and what speaks like them, and PostgreSQL.
+//!
+//! Any number of processes share one database; what excludes what is a row's lock, never a lock
+//! of this process. Writes are READ COMMITTED: every rule they need is a unique key, or is read
+//! under the lock of the row that decides it. Audits read one snapshot (REPEATABLE READ).
+//!
+//! Nothing here uses what managed databases refuse: no stored procedures, triggers, XA or
+//! rights beyond those on its own tables.
+//!
+//! # Layout
+//! - [`sql`], [`value`], [`dialect`], [`fault`]: one small layer over the two drivers.
+//! - [`open`], [`connect`], [`migrate`], [`offset`]: connections, the schema, the database's time.
+//! - [`delegate`], [`patience`]: the trait, and how long a call is tried again.
+//! - [`durable`]: what an acknowledgement means on this database.
+//! - [`campaigns`], [`change`], [`waves`], [`bundles`]: what an organiser issues.
+//! - [`claims`], [`standing`]: the hot path.
+//! - [`wins`], [`snapshot`]: reading claims.
+//! - [`lead`]: which monitor leads.
+//! - [`counters`], [`people`]: statistics; users, organisers, sessions.
+
+mod connect;
+mod dialect;
+mod fault;
+mod migrate;
+mod offset;
+mod open;
+mod patience;
+mod sql;
+mod value;
+
+use std::sync::Arc;
+
+pub use self::{migrate::SCHEMA, offset::TimeSource};
+use self::open::Inner;
+
+/// The ledger in a database that a server keeps. Cheap to clone; each value opened has
+/// connections of its own.
+#[derive(Clone)]
+pub struct ServerLedger {
+    inner: Arc<Inner>,
+}

@@ -1,0 +1,111 @@
+//! The database's time: the clock of this machine, corrected by its measured distance to the
+//! database's.
+//!
+//! Machines whose clocks differ agree on the database's. What is measured is never trusted to
+//! order anything: that is done by keys, and by the fence's `last_at`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rules::{Clock, Timestamp};
+
+use super::{
+    dialect::Dialect,
+    fault::Fail,
+    sql::{Conn, Pool, STATEMENT_TIMEOUT, Texts},
+};
+
+/// Pause between two measurements.
+pub(super) const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// Samples of one measurement: that with the shortest way there and back counts.
+const SAMPLES: usize = 3;
+
+/// Where ledger time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeSource {
+    /// The clock, corrected by its measured distance to the database's.
+    Database,
+    /// The clock as it is: for tests that turn it.
+    Clock,
+}
+
+/// A clock and its distance to the database's.
+pub(super) struct OffsetClock {
+    clock: Arc<dyn Clock>,
+    /// Microseconds that the database is ahead of the clock.
+    offset: AtomicI64,
+}
+
+impl OffsetClock {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            offset: AtomicI64::new(0),
+        }
+    }
+
+    /// Measures the distance, and corrects by it from now on.
+    pub(super) async fn measure(&self, conn: &mut Conn) -> Result<(), Fail> {
+        let mut best: Option<(Duration, i64)> = None;
+        for _ in 0..SAMPLES {
+            let (began, before) = (Instant::now(), self.clock.now());
+            let row = conn.fetch_one(time_of(conn.dialect()), &[]).await?;
+            let way = began.elapsed();
+            let after = self.clock.now();
+            // The middle of asking and being answered, on this clock.
+            let middle = before.plus_micros(after.since(before) / 2);
+            let offset = row.int(0)? - middle.micros();
+            if best.is_none_or(|(shortest, _)| way < shortest) {
+                best = Some((way, offset));
+            }
+        }
+        let (_, offset) = best.expect("there is at least one sample");
+        self.offset.store(offset, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Clock for OffsetClock {
+    fn now(&self) -> Timestamp {
+        let offset = self.offset.load(Ordering::Relaxed);
+        self.clock.now().plus_micros(offset)
+    }
+}
+
+/// Microseconds since the Unix epoch, whatever the session's time zone.
+fn time_of(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::MySql => {
+            "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))"
+        }
+        Dialect::Postgres => {
+            "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000000) AS BIGINT)"
+        }
+    }
+}
+
+/// Measures again and again, until the clock is of no more use to anybody.
+pub(super) async fn keep_measuring(
+    clock: std::sync::Weak<OffsetClock>,
+    pool: Pool,
+    texts: Arc<Texts>,
+) {
+    loop {
+        tokio::time::sleep(MEASURE_EVERY).await;
+        let Some(clock) = clock.upgrade() else { return };
+        let measured = match pool.acquire(&texts, STATEMENT_TIMEOUT).await {
+            Ok(mut conn) => clock.measure(&mut conn).await,
+            Err(fail) => Err(fail),
+        };
+        if let Err(fail) = measured {
+            // The distance of before is as good as any; the calls themselves tell that the
+            // database is away.
+            tracing::debug!(error = %fail.judge(), "the database's time was not measured");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Opening: connections, the schema, the clock.
+
+use std::{sync::Arc, time::Duration};
+
+use rules::{Clock, Timestamp};
+
+use super::{
+    ServerLedger,
+    connect::{self, Use},
+    dialect::Dialect,
+    fault::Fail,
+    migrate,
+    offset::{OffsetClock, TimeSource, keep_measuring},
+    sql::{Conn, Pool, SNAPSHOT_TIMEOUT, STATEMENT_TIMEOUT, Texts, Tx},
+};
+use crate::{LedgerError, OpenError, time::LedgerClock};
+
+/// What an open ledger is made of.
+pub(super) struct Inner {
+    pub(super) clock: LedgerClock,
+    writers: Pool,
+    readers: Pool,
+    texts: Arc<Texts>,
+    /// Ends the measuring with the ledger.
+    _measured: Arc<OffsetClock>,
+}
+
+impl Inner {
+    /// Which SQL the database speaks.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.writers.dialect()
+    }
+
+    /// Begins a transaction that writes (READ COMMITTED).
+    pub(super) async fn begin(&self) -> Result<Tx, Fail> {
+        let begin = match self.dialect() {
+            Dialect::MySql => "START TRANSACTION",
+            Dialect::Postgres => "BEGIN",
+        };
+        self.count_transaction();
+        let conn = self.writers.acquire(&self.texts, STATEMENT_TIMEOUT).await?;
+        conn.begin(begin).await
+    }
+
+    /// Begins a transaction that sees one instant of the books.
+    pub(super) async fn snapshot(&self) -> Result<Tx, Fail> {
+        let begin = match self.dialect() {
+            Dialect::MySql => "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+            Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        self.count_transaction();
+        let conn = self.readers.acquire(&self.texts, SNAPSHOT_TIMEOUT).await?;
+        conn.begin(begin).await
+    }
+
+    /// A connection for single statements that read.
+    pub(super) async fn reader(&self) -> Result<Conn, Fail> {
+        self.count_transaction();
+        self.readers.acquire(&self.texts, SNAPSHOT_TIMEOUT).await
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Counts a transaction (a statement outside of one is one): what shows that a losing grab
+    /// makes none, and how few a thousand wins take.
+    fn count_transaction(&self) {
+        metrics::counter!("hongbao_ledger_calls_total").increment(1);
+        metrics::counter!("hongbao_ledger_transactions_total", "backend" => self.dialect().name())
+            .increment(1);
+    }
+}
+
+impl ServerLedger {
+    /// Opens the ledger in the database of `url` (`mysql://`, `mariadb://`, `postgres://` or
+    /// `postgresql://`, with user, password, host, port and database), makes or migrates its
+    /// tables, and keeps ledger time by the database's clock.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        Self::open_with(url, clock, TimeSource::Database).await
+    }
+
+    /// As [`Self::open`], with the source of ledger time as a parameter.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_with(
+        url: &str,
+        clock: Arc<dyn Clock>,
+        source: TimeSource,
+    ) -> Result<Self, OpenError> {
+        let writers = connect::pool(url, Use::Write)?;
+        let readers = connect::pool(url, Use::Read)?;
+        let texts = Arc::new(Texts::default());
+        let offset = Arc::new(OffsetClock::new(clock));
+        let opening = async {
+            let mut conn = writers.acquire(&texts, migrate::TIMEOUT).await?;
+            migrate::migrate(&mut conn).await?;
+            if source == TimeSource::Database {
+                offset.measure(&mut conn).await?;
+                let again = keep_measuring(Arc::downgrade(&offset), readers.clone(), texts.clone());
+                tokio::spawn(again);
+            }
+            Ok::<_, OpenError>(floor(&mut conn).await?)
+        };
+        let floor = opening.await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                clock: LedgerClock::new(offset.clone(), floor),
+                writers,
+                readers,
+                texts,
+                _measured: offset,
+            }),
+        })
+    }
+
+    /// Closes every connection in an orderly way. A ledger that is merely dropped, or killed,
+    /// loses nothing either.
+    pub async fn close(self) {
+        self.inner.writers.close().await;
+        self.inner.readers.close().await;
+    }
+}
+
+impl From<Fail> for OpenError {
+    fn from(fail: Fail) -> Self {
+        match fail {
+            Fail::Sql(error) => Self::Sql(error),
+            Fail::Ledger(LedgerError::Corrupt(what)) => Self::Url(what),
+            Fail::Ledger(error) => Self::Url(error.to_string()),
+        }
+    }
+}
+
+/// Whether the database answers.
+pub(super) async fn ping(inner: &Inner) -> Result<(), Fail> {
+    let mut conn = inner.writers.acquire(&inner.texts, PING_TIMEOUT).await?;
+    conn.fetch_one("SELECT value FROM meta WHERE name = 'version'", &[])
+        .await?;
+    Ok(())
+}
+
+/// Longer than this is not ready.
+const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// The latest ledger time known to have been given out.
+async fn floor(conn: &mut Conn) -> Result<Timestamp, Fail> {
+    let sql = "SELECT GREATEST((SELECT value FROM meta WHERE name = 'time'), \
+               COALESCE((SELECT max(last_at) FROM fence), 0))";
+    Ok(Timestamp::from_micros(
+        conn.fetch_one(sql, &[]).await?.int(0)?,
+    ))
+}
