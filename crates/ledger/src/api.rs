@@ -191,7 +191,8 @@ pub trait Ledger: Send + Sync + 'static {
 
     // --- Counters ---
 
-    /// Begins a node's epoch of counting; those that did not end properly become gaps.
+    /// Begins a node's epoch of counting. Where one process has the ledger, every other epoch
+    /// that did not end properly becomes a gap now; where several share it, see [`Self::gaps`].
     async fn begin_epoch(&self, node: NodeId) -> Result<()>;
 
     /// Adds `counts` and notes that `node` has counted up to `upto`. A repeat with the same
@@ -211,7 +212,11 @@ pub trait Ledger: Send + Sync + 'static {
         step_seconds: u32,
     ) -> Result<Vec<Counts>>;
 
-    /// Spans in [from, to) in which a node died.
+    /// Spans that meet [from, to) in which a node died, so that its last second's counts may be
+    /// missing. A node has died when its epoch was not ended and another process follows it on
+    /// a ledger of its own; or, on a ledger that several share, when it has not saved for over
+    /// 10 s (ledger time), which any later call may notice. A node that was only slow has lost
+    /// nothing: its next save goes on counting, and its gap is gone.
     async fn gaps(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Gap>>;
 
     // --- People ---

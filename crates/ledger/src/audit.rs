@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use rules::{Books, Fen, PacketId, Shares, Timestamp, canonical_parameters, commitment, split};
 use serde::{Serialize, Serializer};
 
-use crate::{AuditSnapshot, Campaign, Wave, WaveState};
+use crate::{AuditClaim, AuditSnapshot, Campaign, Wave, WaveState};
 
 /// Differences of one kind that are spelled out; the rest are counted.
 const SPELLED_OUT_MAX: usize = 20;
@@ -98,6 +98,15 @@ pub fn audit(snapshot: &AuditSnapshot) -> AuditReport {
         found.add(imbalance.to_string());
     }
     report(snapshot, &books, claims.wrong, found)
+}
+
+/// Packets with more than one claim, out of claims by packet. The primary key forbids them;
+/// counted all the same, because an audit that trusts the keys proves nothing of them.
+pub(crate) fn double_claims(claims: &[AuditClaim]) -> u64 {
+    let doubles = claims
+        .chunk_by(|a, b| a.packet == b.packet)
+        .filter(|claims| claims.len() > 1);
+    doubles.count() as u64
 }
 
 fn report(

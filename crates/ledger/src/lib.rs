@@ -8,8 +8,8 @@
 //! - [`model`]: what is kept, as plain data.
 //! - [`api`]: the [`Ledger`] trait that every database implements, and its errors.
 //! - [`time`]: ledger time, which never goes back.
-//! - `codec`, `conflict`: how values are written, and what a conflict means, the same for
-//!   every database.
+//! - `codec`, `conflict`, `issue`, `import`, `search`, `counting`: how values are written, and
+//!   what calls and conflicts amount to, the same for every database.
 //! - [`audit`]: the proof that the books balance, pure over one snapshot.
 //! - [`sqlite`]: the embedded default.
 //! - [`server`]: MySQL, MariaDB and PostgreSQL, for several processes.
@@ -20,7 +20,11 @@ pub mod audit;
 mod codec;
 mod conflict;
 pub mod conformance;
+mod counting;
+mod import;
+mod issue;
 pub mod model;
+mod search;
 pub mod server;
 pub mod sqlite;
 pub mod time;

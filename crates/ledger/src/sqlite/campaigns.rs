@@ -1,15 +1,11 @@
 //! Campaigns as they are created and read, with their tranches and waves.
 
-use rules::{CampaignId, Fen, Seed, Timestamp, Tranche};
+use rules::{CampaignId, Seed, Timestamp, Tranche};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{fault::Fail, open::Inner};
-use crate::{
-    Campaign, CampaignNo, Idempotency, LedgerError, NewCampaign, Once, Wave, codec, codec::corrupt,
-};
-
-/// Fence slots of a campaign.
-pub(super) const SLOTS: u8 = 16;
+pub(super) use crate::issue::SLOTS;
+use crate::{Campaign, CampaignNo, Idempotency, NewCampaign, Once, Wave, codec, issue::budget_of};
 
 /// `SELECT` of a campaign's columns, in the order that [`whole`] reads them.
 macro_rules! select {
@@ -162,20 +158,6 @@ pub(super) async fn insert_wave(
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// The sum of `tranches`, which were checked before they came here.
-pub(super) fn budget_of(tranches: &[Tranche]) -> Result<Fen, LedgerError> {
-    let mut sum = Fen::ZERO;
-    for tranche in tranches {
-        let budget = tranche.budget().map_err(|refusal| {
-            let (number, field) = (tranche.number, refusal.field());
-            corrupt(format!("tranche {number}: {field} {refusal}"))
-        })?;
-        let over = || corrupt("the tranches hold more than an amount can be".into());
-        sum = sum.checked_add(budget).ok_or_else(over)?;
-    }
-    Ok(sum)
 }
 
 /// See [`crate::Ledger::campaign`].

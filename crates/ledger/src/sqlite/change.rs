@@ -6,15 +6,14 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::{
     campaigns::{
-        PAGES_OF_A_CHANGE, budget_of, done_before, insert_tranche, insert_wave, next_version,
-        remember, tranches,
+        PAGES_OF_A_CHANGE, done_before, insert_tranche, insert_wave, next_version, remember,
+        tranches,
     },
     fault::Fail,
     open::Inner,
 };
 use crate::{
-    CampaignNo, CampaignPatch, Change, Idempotency, Once, Refund, Wave, WaveState, codec,
-    codec::corrupt,
+    CampaignNo, CampaignPatch, Change, Idempotency, Once, Refund, WaveState, codec, issue,
 };
 
 /// What a change must know of the campaign first.
@@ -127,8 +126,7 @@ pub(super) async fn resume(inner: &Inner, id: CampaignId) -> Result<Change, Fail
             }
         },
     };
-    // A clock set back over a restart may not have caught up with the pause's beginning yet.
-    let pause_micros = inner.now().since(paused_at).max(0);
+    let pause_micros = issue::pause_micros(paused_at, inner.now());
     let planned = codec::state_to_column(WaveState::Planned);
     sqlx::query("UPDATE waves SET due_at = due_at + ? WHERE campaign_no = ? AND state = ?")
         .bind(pause_micros)
@@ -167,37 +165,18 @@ pub(super) async fn top_up(
     };
     let now = inner.now();
     let conn = write.conn();
-    let mut tranches = tranches(conn, head.no).await?;
-    let number = codec::small(
-        codec::to_column(tranches.len() as u64)?,
-        "a tranche's number",
-    )?;
-    let tranche = Tranche { number, ..tranche };
+    let tranches = tranches(conn, head.no).await?;
     let last: i64 = sqlx::query_scalar("SELECT max(number) FROM waves WHERE campaign_no = ?")
         .bind(head.no.0)
         .fetch_one(&mut *conn)
         .await?;
-    let wave = Wave {
-        number: codec::small(last + 1, "a wave's number")?,
-        tranche: number,
-        offset: 0,
-        packets: tranche.packets,
-        // The resume moves planned waves on by the whole pause: so this one is due then.
-        due_at: head.paused_at.unwrap_or(now),
-        state: WaveState::Planned,
-        bundle_size: 0,
-        algorithm: 0,
-        digest: None,
-        opened_at: None,
-        opening: None,
-    };
-    insert_tranche(conn, head.no, &tranche).await?;
-    insert_wave(conn, head.no, &wave).await?;
     let added = i64::from(tranche.packets);
-    tranches.push(tranche);
+    let top_up = issue::top_up(tranches, tranche, last, head.paused_at, now)?;
+    insert_tranche(conn, head.no, &top_up.tranche).await?;
+    insert_wave(conn, head.no, &top_up.wave).await?;
     sqlx::query("UPDATE campaigns SET packets = packets + ?, budget = ? WHERE no = ?")
         .bind(added)
-        .bind(codec::amount_to_column(budget_of(&tranches)?))
+        .bind(codec::amount_to_column(top_up.budget))
         .bind(head.no.0)
         .execute(&mut *conn)
         .await?;
@@ -226,15 +205,8 @@ pub(super) async fn close(inner: &Inner, id: CampaignId) -> Result<Option<Refund
         .execute(&mut *conn)
         .await?;
     let tranches = tranches(conn, head.no).await?;
-    let budget = budget_of(&tranches)?;
-    let issued: u64 = tranches.iter().map(|t| u64::from(t.packets)).sum();
-    let (claims, claimed) = fence_sums(conn, head.no).await?;
-    let over = || corrupt(format!("campaign {id} has given out more than its budget"));
-    let refund = Refund {
-        packets: issued.checked_sub(claims).ok_or_else(over)?,
-        amount: budget.checked_sub(claimed).ok_or_else(over)?,
-        refunded_at,
-    };
+    let sums = fence_sums(conn, head.no).await?;
+    let refund = issue::refund(id, &tranches, sums, refunded_at)?;
     write_refund(conn, head.no, &refund).await?;
     set_version(conn, head.no).await?;
     write.commit(PAGES_OF_A_CHANGE).await?;

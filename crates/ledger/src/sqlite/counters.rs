@@ -1,12 +1,13 @@
 //! Counts of grabs, second by second, and the gaps that dead nodes left.
 
-use std::collections::BTreeMap;
-
-use rules::{Tally, Timestamp};
+use rules::Timestamp;
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{fault::Fail, open::Inner};
-use crate::{CampaignNo, Counts, Gap, NodeId, codec};
+use crate::{
+    CampaignNo, Counts, Gap, NodeId, codec,
+    counting::{Steps, first_second},
+};
 
 /// See [`crate::Ledger::begin_epoch`]. One process has the file, so every epoch that is still
 /// there belongs to a node that died.
@@ -107,8 +108,7 @@ pub(super) async fn end_epoch(inner: &Inner, node: NodeId) -> Result<(), Fail> {
     Ok(())
 }
 
-/// See [`crate::Ledger::counts`]. Steps are counted from the Unix epoch; a step is named by its
-/// first second.
+/// See [`crate::Ledger::counts`].
 pub(super) async fn read(
     inner: &Inner,
     campaign: CampaignNo,
@@ -125,25 +125,11 @@ pub(super) async fn read(
     .bind(first_second(to))
     .fetch_all(&mut *inner.reader().await?)
     .await?;
-    let step = i64::from(step_seconds.max(1));
-    let mut steps: BTreeMap<i64, Tally> = BTreeMap::new();
+    let mut steps = Steps::new(step_seconds);
     for row in rows {
-        let second: i64 = row.try_get(0)?;
-        let tally = codec::tally(row.try_get(1)?)?;
-        let start = second.div_euclid(step) * step;
-        steps.entry(start).or_default().add(&tally);
+        steps.add(row.try_get(0)?, &codec::tally(row.try_get(1)?)?);
     }
-    let counts = steps.into_iter().map(|(second, tally)| Counts {
-        campaign,
-        second,
-        tally,
-    });
-    Ok(counts.collect())
-}
-
-/// The first whole second at or after `at`.
-fn first_second(at: Timestamp) -> i64 {
-    -(-at.micros()).div_euclid(1_000_000)
+    Ok(steps.counts(campaign))
 }
 
 /// See [`crate::Ledger::gaps`].

@@ -8,66 +8,41 @@ use rules::{Timestamp, UserId};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{fault::Fail, open::Inner};
-use crate::{Imported, NewUser, Organiser, User, codec};
+use crate::{
+    Imported, NewUser, Organiser, User, codec,
+    import::{self, Before, Import},
+};
 
 /// Users per statement of an import.
 const CHUNK: usize = 500;
 
-/// See [`crate::Ledger::import_users`]. Where an id stands in several lines, the last counts.
+/// See [`crate::Ledger::import_users`].
 pub(super) async fn import(inner: &Inner, users: &[NewUser]) -> Result<Imported, Fail> {
-    let lines: BTreeMap<&str, &NewUser> =
-        users.iter().map(|user| (user.id.as_str(), user)).collect();
-    let lines: Vec<&NewUser> = lines.into_values().collect();
+    let lines = import::lines(users);
     let now = inner.now();
     let mut write = inner.writer.begin().await?;
     let conn = write.conn();
-    let (mut added, mut changed) = (0, 0);
-    let mut new: Vec<(&NewUser, Timestamp)> = Vec::new();
+    let mut import = Import::default();
     for chunk in lines.chunks(CHUNK) {
-        let mut known = known(conn, chunk).await?;
-        let mut replaced = Vec::new();
-        for user in chunk {
-            match known.remove(user.id.as_str()) {
-                None => {
-                    added += 1;
-                    new.push((user, now));
-                }
-                Some(before) if before.differs(user) => {
-                    changed += 1;
-                    replaced.push(user.id.as_str());
-                    new.push((user, before.created_at));
-                }
-                Some(_) => {}
-            }
-        }
-        // Taken out first, so that users may exchange their codes.
+        let known = known(conn, chunk).await?;
+        let replaced = import.take_in(chunk, &known, now);
         remove(conn, &replaced).await?;
     }
-    for chunk in new.chunks(CHUNK) {
+    for chunk in import.rows.chunks(CHUNK) {
         if let Some(user) = insert(conn, chunk).await? {
             write.rollback().await?;
             return Ok(Imported::CodeTaken(user));
         }
     }
-    if new.is_empty() {
+    if import.rows.is_empty() {
         write.rollback().await?;
     } else {
-        write.commit(2 + new.len() as u64).await?;
+        write.commit(2 + import.rows.len() as u64).await?;
     }
-    Ok(Imported::Done { added, changed })
-}
-
-/// A user as it was before an import.
-struct Before {
-    code_hash: Vec<u8>,
-    name: Option<String>,
-    created_at: Timestamp,
-}
-
-impl Before {
-    fn differs(&self, user: &NewUser) -> bool {
-        self.code_hash != user.code_hash || self.name != user.name
-    }
+    Ok(Imported::Done {
+        added: import.added,
+        changed: import.changed,
+    })
 }
 
 async fn known(
@@ -95,7 +70,8 @@ async fn known(
     rows.iter().map(before).collect()
 }
 
-async fn remove(conn: &mut SqliteConnection, ids: &[&str]) -> Result<(), Fail> {
+async fn remove(conn: &mut SqliteConnection, users: &[&NewUser]) -> Result<(), Fail> {
+    let ids: Vec<_> = users.iter().map(|user| user.id.as_str()).collect();
     if ids.is_empty() {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use rules::CampaignId;
 use sqlx::SqliteConnection;
 
 use super::{bundles, campaigns, change, fault::Fail, open::Inner, packed};
-use crate::{AuditClaim, AuditSnapshot, CampaignNo, Totals, codec};
+use crate::{AuditSnapshot, CampaignNo, Totals, audit::double_claims, codec};
 
 /// See [`crate::Ledger::totals`].
 pub(super) async fn totals(inner: &Inner, campaign: CampaignNo) -> Result<Totals, Fail> {
@@ -40,15 +40,6 @@ pub(super) async fn audit(inner: &Inner, id: CampaignId) -> Result<Option<AuditS
         fence_claims,
         fence_sum,
     }))
-}
-
-/// Packets with more than one claim, out of claims by packet. The primary key forbids them;
-/// counted all the same, because an audit that trusts the keys proves nothing of them.
-fn double_claims(claims: &[AuditClaim]) -> u64 {
-    let doubles = claims
-        .chunk_by(|a, b| a.packet == b.packet)
-        .filter(|claims| claims.len() > 1);
-    doubles.count() as u64
 }
 
 async fn over_limit(

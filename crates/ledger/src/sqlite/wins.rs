@@ -4,7 +4,9 @@ use rules::{ClaimId, Fen, PacketId, Timestamp, UserId};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{fault::Fail, open::Inner, packed};
-use crate::{CampaignNo, Seen, Win, Winner, WinnersQuery, api::Result as LedgerResult, codec};
+use crate::{
+    CampaignNo, Seen, Win, Winner, WinnersQuery, api::Result as LedgerResult, codec, search,
+};
 
 /// The columns of a [`Win`], in the order that [`win`] reads them.
 macro_rules! columns {
@@ -162,53 +164,27 @@ pub(super) async fn page(
     campaign: CampaignNo,
     query: &WinnersQuery,
 ) -> Result<Vec<Winner>, Fail> {
-    let after = query.after.unwrap_or(PacketId { wave: 0, index: 0 });
-    let exact = query
-        .search
-        .as_deref()
-        .and_then(|text| text.trim().parse::<PacketId>().ok());
     if let Some(user) = &query.user {
-        // A user has few wins: read them all, and search and page here.
-        let named = query.search.as_deref().is_none_or(|text| {
-            let text = text.to_ascii_lowercase();
-            user.as_str().to_ascii_lowercase().contains(&text)
-        });
-        let mut wins = of_user(inner, campaign, user).await?;
-        wins.retain(|winner| winner.win.packet > after);
-        wins.retain(|winner| named || exact == Some(winner.win.packet));
-        wins.sort_by_key(|winner| winner.win.packet);
-        wins.truncate(query.limit as usize);
-        return Ok(wins);
+        let wins = of_user(inner, campaign, user).await?;
+        return Ok(search::page_of_user(wins, query));
     }
+    let after = query.after.unwrap_or(PacketId { wave: 0, index: 0 });
+    let exact = search::exact(query);
     let rows = sqlx::query(select_winners!(
         "WHERE campaign_no = ?1 AND (wave, idx) > (?2, ?3) \
-         AND (?4 IS NULL OR user LIKE ?4 ESCAPE '\\' OR (wave = ?5 AND idx = ?6)) \
+         AND (?4 IS NULL OR user LIKE ?4 ESCAPE '!' OR (wave = ?5 AND idx = ?6)) \
          ORDER BY wave, idx LIMIT ?7"
     ))
     .bind(campaign.0)
     .bind(i64::from(after.wave))
     .bind(i64::from(after.index))
-    .bind(query.search.as_deref().map(containing))
+    .bind(query.search.as_deref().map(search::containing))
     .bind(exact.map(|packet| i64::from(packet.wave)))
     .bind(exact.map(|packet| i64::from(packet.index)))
     .bind(i64::from(query.limit))
     .fetch_all(&mut *inner.reader().await?)
     .await?;
     rows.iter().map(winner).collect()
-}
-
-/// The LIKE pattern for ids that contain `text`, whatever signs stand in it.
-fn containing(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
-    for sign in text.chars() {
-        if matches!(sign, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(sign);
-    }
-    pattern.push('%');
-    pattern
 }
 
 /// See [`crate::Ledger::redeem`].
