@@ -4,6 +4,12 @@
 //! Only tests depend on this crate. A server that is not installed is a failure, never a skip:
 //! `scripts/setup.sh test` installs them all.
 
+pub mod haproxy;
+pub mod redis;
+pub mod redis_cluster;
 pub mod server;
 
+pub use haproxy::HaProxy;
+pub use redis::Redis;
+pub use redis_cluster::RedisCluster;
 pub use server::Server;
