@@ -9,7 +9,9 @@ package_of() {
     cc) echo gcc ;;
     nginx) echo nginx-light ;;
     ip) echo iproute2 ;;
-    unshare) echo util-linux ;;
+    unshare | setpriv) echo util-linux ;;
+    mariadbd) echo mariadb-server ;;
+    initdb) echo postgresql ;;
     *) echo "$1" ;;
   esac
 }
@@ -18,10 +20,31 @@ as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo --non-interactive "$@"; fi
 }
 
+# Whether a command is here. Debian keeps servers in sbin, which is not on every user's path, and
+# PostgreSQL in a folder for each version.
+is_here() {
+  PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null && return
+  compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
+}
+
+# Tests start servers of their own. Those that the packages would set up and start are not wanted:
+# no cluster of PostgreSQL is made, and no service is started while we install.
+keep_services_out() {
+  if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    as_root mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+  fi
+  if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
+    as_root chmod 755 /usr/sbin/policy-rc.d
+    trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
+}
+
 purpose=${1:-build}
 case $purpose in
   build) commands=(cc make) ;;
-  test) commands=(cc make chromium sqlite3) ;;
+  test) commands=(cc make chromium sqlite3 mariadbd initdb redis-server haproxy setpriv) ;;
   bench) commands=(cc make nginx wrk ip unshare) ;;
   *)
     echo "usage: scripts/setup.sh build|test|bench" >&2
@@ -31,8 +54,7 @@ esac
 
 missing=()
 for command in "${commands[@]}"; do
-  # Debian keeps nginx and ip in sbin, which is not on every user's path.
-  PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || missing+=("$(package_of "$command")")
+  is_here "$command" || missing+=("$(package_of "$command")")
 done
 # A compiler without the C library's headers cannot build SQLite.
 if [ ! -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
@@ -44,6 +66,7 @@ fi
 if [ ${#missing[@]} -gt 0 ]; then
   echo "setup: installing ${missing[*]} from Debian's packages"
   log=$(mktemp)
+  keep_services_out
   install=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}")
   # The package lists may be missing or older than the mirror: read them, and try once more when
   # the mirror was busy.
