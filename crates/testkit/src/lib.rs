@@ -4,12 +4,19 @@
 //! Only tests depend on this crate. A server that is not installed is a failure, never a skip:
 //! `scripts/setup.sh test` installs them all.
 
+pub mod cut_proxy;
 pub mod haproxy;
+pub mod mariadb;
+pub mod postgres;
 pub mod redis;
 pub mod redis_cluster;
 pub mod server;
+mod shared;
 
+pub use cut_proxy::{Cut, CutProxy};
 pub use haproxy::HaProxy;
+pub use mariadb::MariaDb;
+pub use postgres::Postgres;
 pub use redis::Redis;
 pub use redis_cluster::RedisCluster;
 pub use server::Server;

@@ -74,6 +74,15 @@ impl Server {
         self.child.id()
     }
 
+    /// Whether the process has not ended.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn is_running(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("a child can be waited for");
+        ended.is_none()
+    }
+
     /// Kills the process as a crash would (SIGKILL), and waits for its end.
     pub fn kill(&mut self) {
         // An error means that it has ended already.
