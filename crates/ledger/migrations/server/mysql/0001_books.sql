@@ -3,13 +3,13 @@
 -- number is a BIGINT, so that every one is read alike. Ids and user ids are
 -- bytes, so that only equal bytes are equal, spaces at the end included.
 
--- Single numbers of the whole ledger.
+-- Single numbers of the whole ledger. Of `people` only the lock counts.
 CREATE TABLE IF NOT EXISTS meta (
     name VARCHAR(32) PRIMARY KEY,
     value BIGINT NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-INSERT IGNORE INTO meta (name, value) VALUES ('version', 0), ('campaigns', 0), ('time', 0);
+INSERT IGNORE INTO meta (name, value) VALUES ('version', 0), ('campaigns', 0), ('people', 0), ('time', 0);
 
 -- Numbered out of meta, so that numbers ascend on every database.
 CREATE TABLE IF NOT EXISTS campaigns (
@@ -161,13 +161,11 @@ CREATE TABLE IF NOT EXISTS counters (
     PRIMARY KEY (campaign_no, second, node)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
+-- One row for each node that counts, until it ends properly. Those of dead nodes stay: they are
+-- the gaps.
 CREATE TABLE IF NOT EXISTS epochs (
     node BIGINT PRIMARY KEY,
-    counted_to BIGINT NOT NULL
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
-
-CREATE TABLE IF NOT EXISTS gaps (
-    from_at BIGINT NOT NULL,
-    to_at BIGINT NOT NULL,
-    PRIMARY KEY (from_at, to_at)
+    counted_to BIGINT NOT NULL,
+    -- When it was noticed that the node had not counted for too long, NULL while it lives.
+    lost_at BIGINT
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
