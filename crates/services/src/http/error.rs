@@ -36,11 +36,15 @@ impl ApiError {
 
     /// 400 `invalid_field`: what is wrong with one field; the message names it.
     pub fn invalid(field: &str, reason: impl std::fmt::Display) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_field",
-            format!("`{field}` {reason}"),
-        )
+        let reason = reason.to_string();
+        // Serde names an unknown field itself; once is enough.
+        let name = field.rsplit('.').next().unwrap_or(field);
+        let expected = reason.strip_prefix(&*format!("unknown field `{name}`, "));
+        let message = match expected {
+            Some(expected) => format!("`{field}` is unknown: {expected}"),
+            None => format!("`{field}` {reason}"),
+        };
+        Self::new(StatusCode::BAD_REQUEST, "invalid_field", message)
     }
 
     /// 404 `no_such_campaign`.

@@ -5,8 +5,8 @@
 //! - [`request_id`], [`client_ip`], [`security_headers`], [`rate_limit`]: one layer each.
 //! - [`origin`], [`backoff`]: what logins and cookies need.
 //! - [`error`], [`json`], [`query`], [`path`]: what is read and how refusals look.
-//! - [`server`]: connections; `lane`, `head`: requests answered before hyper sees them; `stall`:
-//!   peers that do not read.
+//! - [`server`]: connections; `lane`, `head`: requests answered before hyper sees them; `stall`,
+//!   `paced`: peers that do not read, or hardly write.
 //! - [`health`]: liveness and readiness.
 //! - [`openapi`]: the published document and its page.
 //! - [`campaign_json`]: a campaign as everybody sees it.
@@ -22,6 +22,7 @@ pub mod json;
 mod lane;
 pub mod openapi;
 pub mod origin;
+mod paced;
 pub mod path;
 pub mod query;
 pub mod rate_limit;

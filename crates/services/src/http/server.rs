@@ -26,20 +26,18 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
-use tower_http::timeout::TimeoutBody;
 
 use super::{
     client_ip::{Peer, TrustedProxies, client_ip},
     error::REQUEST_ID,
     head::{HEADERS_MAX, Head},
     lane::{Answer, AnswersAtOnce, HEAD_BYTES_MAX, Lane, Turn},
+    paced::Paced,
     request_id::{RequestIds, X_REQUEST_ID},
     stall::StallGuard,
 };
 use crate::redpacket::{Redpacket, grab::grab, short_lane};
 
-/// How long a client may take for each part of a body.
-const BODY_PART_WITHIN: Duration = Duration::from_secs(10);
 /// Connections that a core has accepted and not yet begun to serve.
 const HANDOVER_MAX: usize = 1_024;
 
@@ -301,8 +299,8 @@ async fn answer(
         });
     }
     request.extensions_mut().insert(Peer(peer));
-    let timed = |body| Body::new(TimeoutBody::new(BODY_PART_WITHIN, body));
-    let response = routes.router.clone().oneshot(request.map(timed)).await?;
+    let request = request.map(|body| Body::new(Paced::new(body)));
+    let response = routes.router.clone().oneshot(request).await?;
     Ok(response.map(Either::Right))
 }
 

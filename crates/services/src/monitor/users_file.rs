@@ -259,7 +259,7 @@ mod tests {
             ),
             (
                 "\n{\"code\":\"secret\",\"user\":\"bob\",\"age\":7}",
-                "line 2: `age` unknown field `age`, expected one of `code`, `user`, `name` at line 1 column 35",
+                "line 2: `age` is unknown: expected one of `code`, `user`, `name` at line 1 column 35",
             ),
         ] {
             let message = json_lines(body.as_bytes()).unwrap_err().message;
