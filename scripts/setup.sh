@@ -30,7 +30,7 @@ is_here() {
 # Tests start servers of their own. Those that the packages would set up and start are not wanted:
 # no cluster of PostgreSQL is made, and no service is started while we install.
 keep_services_out() {
-  if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+  if [[ " ${missing[*]} " == *" postgresql "* && ! -e /etc/postgresql-common/createcluster.conf ]]; then
     as_root mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
   fi
