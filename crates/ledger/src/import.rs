@@ -1,8 +1,8 @@
 //! What an import of users changes, decided purely from what was there before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use rules::Timestamp;
+use rules::{Timestamp, UserId};
 
 use crate::NewUser;
 
@@ -66,12 +66,20 @@ impl<'a> Import<'a> {
         }
         replaced
     }
+
+    /// The first user whose code is that of a user before it.
+    pub(crate) fn code_twice(&self) -> Option<&'a UserId> {
+        let mut codes = HashSet::with_capacity(self.rows.len());
+        let twice = self
+            .rows
+            .iter()
+            .find(|(user, _)| !codes.insert(user.code_hash));
+        twice.map(|(user, _)| &user.id)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use rules::UserId;
-
     use super::*;
 
     fn line(id: &str, code: u8) -> NewUser {
@@ -100,5 +108,9 @@ mod tests {
         assert_eq!((import.added, import.changed), (1, 1));
         assert_eq!(replaced, [&users[3]]);
         assert_eq!(import.rows, [(&users[3], first), (&users[2], now)]);
+        assert_eq!(import.code_twice(), None);
+        let again = line("d", 3);
+        import.take_in(&[&again], &known, now);
+        assert_eq!(import.code_twice(), Some(&again.id));
     }
 }

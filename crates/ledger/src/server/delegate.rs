@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rules::{CampaignId, ClaimId, Clock as _, Fen, PacketId, Timestamp, Tranche, UserId};
 
 use super::{
-    ServerLedger, bundles, campaigns, change, claims, counters, durable, fault::Fail, lead, open,
+    ServerLedger, bundles, campaigns, change, claims, counters, durable, fault::Fail, follow, lead, open,
     patience::Patience, people, snapshot, waves, wins,
 };
 use crate::{
@@ -151,7 +151,7 @@ impl Ledger for ServerLedger {
     }
 
     async fn seen(&self, campaigns: &[CampaignNo]) -> Result<Vec<Seen>> {
-        done!(wins::seen(&self.inner, campaigns))
+        done!(follow::seen(&self.inner, campaigns))
     }
 
     async fn wins_after(
@@ -159,7 +159,7 @@ impl Ledger for ServerLedger {
         campaign: CampaignNo,
         seen: &Seen,
     ) -> Result<(Vec<(UserId, Win)>, Seen)> {
-        done!(wins::after(&self.inner, campaign, seen))
+        done!(follow::after(&self.inner, campaign, seen))
     }
 
     async fn wins(&self, campaign: CampaignNo, user: &UserId) -> Result<Vec<Winner>> {

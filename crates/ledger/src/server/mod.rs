@@ -14,24 +14,32 @@
 //! - [`durable`]: what an acknowledgement means on this database.
 //! - [`campaigns`], [`change`], [`waves`], [`bundles`]: what an organiser issues.
 //! - [`claims`], [`standing`]: the hot path.
-//! - [`wins`], [`snapshot`]: reading claims.
+//! - [`wins`], [`follow`], [`snapshot`]: reading claims.
 //! - [`lead`]: which monitor leads.
 //! - [`counters`], [`people`]: statistics; users, organisers, sessions.
 
+mod campaigns;
+mod change;
 mod connect;
+mod counters;
 mod dialect;
 mod fault;
+mod follow;
+mod lead;
 mod migrate;
 mod offset;
 mod open;
 mod patience;
+mod people;
 mod sql;
 mod value;
+mod waves;
+mod wins;
 
 use std::sync::Arc;
 
-pub use self::{migrate::SCHEMA, offset::TimeSource};
 use self::open::Inner;
+pub use self::{migrate::SCHEMA, offset::TimeSource};
 
 /// The ledger in a database that a server keeps. Cheap to clone; each value opened has
 /// connections of its own.
