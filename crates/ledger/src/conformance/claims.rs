@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rules::{Fen, Per, WinLimit};
 
 use super::bench::{Bench, Rain, all_wins, fen, limit, user, won};
-use crate::{ClaimError, ClaimResult, LedgerError};
+use crate::ClaimResult;
 
 /// What was won is read back the same by every way of reading.
 pub async fn a_claim_is_read_back_everywhere(bench: Bench) {
@@ -148,16 +148,28 @@ pub async fn a_bad_row_fails_alone(bench: Bench) {
     assert_eq!(rain.balanced().await.packets.claimed, 297);
 }
 
-/// Claims that together exceed the campaign's money are refused as a whole, and loudly.
+/// Claims that together exceed the campaign's money are given nothing of it, and its claims are
+/// stopped, loudly; other campaigns of the same batch do not suffer.
 pub async fn what_the_campaign_has_not_is_not_given(bench: Bench) {
-    let rain = Rain::open(&bench, 8, WinLimit::ONE).await;
+    let mut rain = Rain::open(&bench, 8, WinLimit::ONE).await;
+    let other = Rain::open(&bench, 8, WinLimit::ONE).await;
     let mut greedy = rain.ask("ann", 1, 1);
     greedy.amount = fen(8 * 100 + 1);
-    let refused = rain.ledger.claim(0, &[greedy, rain.ask("bob", 1, 2)]).await;
-    assert!(
-        matches!(refused, Err(ClaimError::NotDone(LedgerError::Corrupt(_)))),
-        "{refused:?}"
-    );
-    won(&rain.claim(&[rain.ask("bob", 1, 2)]).await[0]);
-    assert_eq!(rain.balanced().await.packets.claimed, 1);
+    let asks = [
+        other.ask("ann", 1, 1),
+        greedy,
+        rain.ask("bob", 1, 2),
+        other.ask("bob", 1, 2),
+    ];
+    let results = rain.claim(&asks).await;
+    won(&results[0]);
+    assert_eq!(results[1..3], [ClaimResult::Failed, ClaimResult::Failed]);
+    won(&results[3]);
+    let refused = rain.claim(&[rain.ask("bob", 1, 2)]).await;
+    assert_eq!(refused, [ClaimResult::Halted]);
+    rain.read_again().await;
+    assert!(rain.campaign.halted.is_some());
+    assert_eq!(rain.balanced().await.packets.claimed, 0);
+    other.win("eve", 3).await;
+    assert_eq!(other.balanced().await.packets.claimed, 3);
 }

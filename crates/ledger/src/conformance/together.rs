@@ -10,8 +10,8 @@ use std::{
 
 use rules::{CampaignId, Split, Tranche, WinLimit};
 
-use super::bench::{Bench, Rain, fen, new_campaign, once};
-use crate::{CampaignPatch, Change, Ledger, Once};
+use super::bench::{Bench, Rain, fen, new_campaign, once, user};
+use crate::{CampaignPatch, Change, Imported, Ledger, NewUser, Once, Organiser};
 
 /// One key from many callers at once makes one campaign, and each of them hears of it.
 pub async fn one_creation_of_many_callers(bench: Bench) {
@@ -95,6 +95,60 @@ pub async fn one_refund_for_many_closers(bench: Bench) {
     assert_eq!(refunds[0].packets, 19);
     assert_eq!(refunds[0].amount.units(), 2_000 - win.amount.units());
     rain.balanced().await;
+}
+
+/// Imports that come at once and fight for the same users and codes are each whole or nothing.
+pub async fn imports_at_once_are_whole(bench: Bench) {
+    const USERS: u8 = 20;
+    let imports: Vec<_> = (0..8_u8)
+        .map(|n| {
+            let ledger = bench.ledger.clone();
+            // Each gives every user another's code of the import before it, or codes of its own.
+            let lines = (0..USERS).map(|i| {
+                let place = if n % 2 == 0 { i } else { USERS - 1 - i };
+                NewUser {
+                    id: user(&format!("user {i:02}")),
+                    code_hash: [place + (n % 4) / 2 * 100; 32],
+                    name: Some(format!("import {n}")),
+                }
+            });
+            let lines: Vec<_> = lines.collect();
+            tokio::spawn(async move { ledger.import_users(&lines).await.unwrap() })
+        })
+        .collect();
+    let mut added = 0;
+    for import in imports {
+        match import.await.unwrap() {
+            Imported::Done { added: new, .. } => added += new,
+            Imported::CodeTaken(user) => panic!("the code of {user:?} was nobody else's"),
+        }
+    }
+    assert_eq!(added, u64::from(USERS));
+    let users = bench.ledger.users(None, 99).await.unwrap();
+    assert_eq!(users.len(), usize::from(USERS));
+    assert!(
+        users.iter().all(|user| user.name == users[0].name),
+        "{users:?}"
+    );
+}
+
+/// Of many who want to be the first organiser, one is.
+pub async fn one_first_organiser_of_many(bench: Bench) {
+    let callers: Vec<_> = (0..8)
+        .map(|n| {
+            let ledger = bench.ledger.clone();
+            let organiser = Organiser {
+                username: format!("organiser {n}"),
+                password_hash: "$argon2id$…".into(),
+            };
+            tokio::spawn(async move { ledger.add_first_organiser(&organiser).await.unwrap() })
+        })
+        .collect();
+    let mut first = 0;
+    for caller in callers {
+        first += u32::from(caller.await.unwrap());
+    }
+    assert_eq!(first, 1);
 }
 
 /// A version is never seen before all lower ones, so who asks for later ones misses no change,
