@@ -10,7 +10,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use queue::{Queue, memory::MemoryQueue};
 use services::{
     account::{
-        self, Account, admission::Gate, codes::Codes, registered::Registered, token::Tokens,
+        self, Account, admission::Gate, asking::Admission, codes::Codes, gates::Gates,
+        registered::Registered, token::Tokens,
     },
     directory::{Announcer, Directory, Reader},
     http::{
@@ -107,7 +108,7 @@ impl Shared {
             ledger: self.ledger.clone(),
             queue: self.queue.clone(),
             directory: self.directory.clone(),
-            gate: self.gate.clone(),
+            admission: Admission::Here(self.gate.clone()),
             tokens: self.tokens.clone(),
             origins: self.origins.clone(),
             access_log: self.access_log.clone(),
@@ -120,7 +121,7 @@ impl Shared {
         Account::new(account::Parts {
             ledger: self.ledger.clone(),
             directory: self.directory.clone(),
-            gate: self.gate.clone(),
+            gates: Gates::Own(self.gate.clone()),
             registered: self.registered.clone(),
             tokens: self.tokens.clone(),
             codes: Codes::new(secrets.token_secret.as_bytes()),

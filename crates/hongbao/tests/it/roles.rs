@@ -25,7 +25,7 @@ enum Access {
 /// Who may call `path` by the contract.
 fn access(method: &Method, path: &str) -> Access {
     match path {
-        "/account/verify" => Access::Service,
+        "/account/verify" | "/account/withdraw" => Access::Service,
         "/monitor/api/sessions" if *method == Method::POST => Access::Public,
         "/account/sessions" if *method == Method::GET => Access::Participant,
         // The setup token is in the body; whoever has none gets 403 from there.

@@ -4,16 +4,20 @@
 //! - [`token`], [`key_set`]: participants' tokens, issued and verified.
 //! - [`identity`]: who a request is from.
 //! - [`codes`]: identification codes and what may be kept of them.
-//! - [`admission`], [`registered`], [`attempts`]: who may try, and how often.
+//! - [`admission`], [`registered`], [`attempts`], [`gates`]: who may try, and how often.
+//! - [`asking`], [`remote`]: how grabs ask for that, in this process or another.
 //! - [`service_key`]: what opens the inner listener.
 //! - [`sessions`], [`verify`]: the endpoints.
 
 pub mod admission;
+pub mod asking;
 pub mod attempts;
 pub mod codes;
+pub mod gates;
 pub mod identity;
 pub mod key_set;
 pub mod registered;
+pub mod remote;
 pub mod service_key;
 mod sessions;
 pub mod token;
@@ -30,7 +34,7 @@ use ledger::Ledger;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
-    admission::Gate, codes::Codes, registered::Registered, service_key::ServiceKey, token::Tokens,
+    codes::Codes, gates::Gates, registered::Registered, service_key::ServiceKey, token::Tokens,
     verify::RuleSets,
 };
 use crate::{
@@ -45,7 +49,7 @@ pub struct Parts {
     /// This process's snapshot of the campaigns, for their rules.
     pub directory: Arc<Directory>,
     /// Who may try.
-    pub gate: Arc<Gate>,
+    pub gates: Gates,
     /// The imported users' ids.
     pub registered: Arc<Registered>,
     /// Who is who.
@@ -66,7 +70,7 @@ pub struct Parts {
 pub struct Account {
     ledger: Arc<dyn Ledger>,
     directory: Arc<Directory>,
-    gate: Arc<Gate>,
+    gates: Gates,
     registered: Arc<Registered>,
     tokens: Arc<Tokens>,
     codes: Codes,
@@ -84,7 +88,7 @@ impl Account {
         Arc::new(Self {
             ledger: parts.ledger,
             directory: parts.directory,
-            gate: parts.gate,
+            gates: parts.gates,
             registered: parts.registered,
             tokens: parts.tokens,
             codes: parts.codes,
@@ -108,6 +112,7 @@ pub fn router(account: Arc<Account>) -> OpenApiRouter {
 pub fn inner_router(account: Arc<Account>, key: ServiceKey) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(verify::verify))
+        .routes(routes!(verify::withdraw))
         .layer(DefaultBodyLimit::max(verify::BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::new(key), service_key::guard))
         .with_state(account)

@@ -12,7 +12,7 @@ use rules::{CampaignId, Fen, Rules, Seed, Split, Timestamp, Tranche, UserId, Win
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::{codes::Code, *};
+use super::{admission::Gate, codes::Code, *};
 use crate::http::ClientIp;
 
 const KEY: &str = "a service key of at least thirty-two bytes";
@@ -60,7 +60,7 @@ impl Bench {
         reader.read().await.unwrap();
         let registered = Arc::<Registered>::default();
         let account = Account::new(Parts {
-            gate: Arc::new(Gate::new([3; 32], registered.clone())),
+            gates: Gates::Own(Arc::new(Gate::new([3; 32], registered.clone()))),
             ledger,
             directory,
             registered,
@@ -410,7 +410,7 @@ async fn every_field_of_a_verify_call_is_refused_by_name() {
             with("/attempts/0/grab_id", "tap".into()),
             "`attempts[0].grab_id`",
         ),
-        (with("/attempts/0/more", 1.into()), "`more`"),
+        (with("/attempts/0/more", 1.into()), "`attempts[0].more`"),
         (with("/more", 1.into()), "`more`"),
     ];
     for (body, expected) in cases {
@@ -439,9 +439,55 @@ async fn the_endpoints_are_described() {
         ("/account/sessions", "get"),
         ("/account/sessions", "delete"),
         ("/account/verify", "post"),
+        ("/account/withdraw", "post"),
     ] {
         let operation = &document["paths"][path][method];
         assert_eq!(operation["tags"], json!(["account"]), "{method} {path}");
     }
     assert!(document["components"]["schemas"]["NewSession"].is_object());
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_withdrawn_is_not_used_up() {
+    let bench = Bench::new(false, "http://localhost").await;
+    let id = CampaignId(uuid::Uuid::from_u128(9));
+    let windowed = NewCampaign {
+        id,
+        rules: Rules {
+            attempt_window_seconds: Some(3_600),
+            ..Rules::default()
+        },
+        ..campaign()
+    };
+    // Made just now: the service has not read yet that it is there, and looks.
+    let made = bench.account.ledger.create_campaign(windowed, None).await;
+    made.unwrap();
+    let tap = uuid::Uuid::from_u128(1);
+    let body = json!({"campaign": id, "attempts": [
+        {"user": "ann", "ip": "10.0.0.1", "grab_id": tap}]})
+    .to_string();
+    let other = body.replace(&tap.to_string(), &uuid::Uuid::from_u128(2).to_string());
+    let verdict = async |body: &str| {
+        let answer = bench.verify(KEY, body).await;
+        answer.body["verdicts"][0]["verdict"].clone()
+    };
+    assert_eq!(verdict(&body).await, "admitted");
+    assert_eq!(verdict(&other).await, "rejected");
+    let withdraw = async |key: &str, body: &str| {
+        let request = Request::post("/account/withdraw")
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {key}"))
+            .body(Body::from(body.to_owned()));
+        answer(&bench.inner, request.unwrap()).await.status
+    };
+    assert_eq!(withdraw("no key", &body).await, 401);
+    assert_eq!(withdraw(KEY, &other).await, 204);
+    assert_eq!(
+        verdict(&other).await,
+        "rejected",
+        "another tap gives nothing back"
+    );
+    assert_eq!(withdraw(KEY, &body).await, 204);
+    assert_eq!(withdraw(KEY, &body).await, 204, "safe to repeat");
+    assert_eq!(verdict(&other).await, "admitted");
 }

@@ -1,10 +1,12 @@
-//! `POST /account/verify`: other services ask who may try, many attempts at once.
+//! `POST /account/verify` and `POST /account/withdraw`: other services ask who may try, many
+//! attempts at once, and give attempts back that could not be decided.
 //!
 //! On the inner listener only, behind the service key. The verdicts are the same as those of the
 //! function call in one process.
 
 use std::{net::IpAddr, sync::Arc};
 
+use async_trait::async_trait;
 use axum::{Json as JsonAnswer, extract::State};
 use ledger::Campaign;
 use moka::{policy::EvictionPolicy, sync::Cache};
@@ -15,7 +17,11 @@ use rules::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Account;
+use super::{
+    Account,
+    admission::Ask,
+    asking::{Attempt, Unreached, Verifier},
+};
 use crate::http::{ApiError, Json, openapi::ErrorBody};
 
 /// The most attempts in one call.
@@ -26,47 +32,44 @@ pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 const RULE_SETS_MAX: u64 = 256;
 
 /// Attempts on one campaign.
-#[derive(Deserialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VerifyRequest {
     /// The campaign.
     #[schema(value_type = String, format = "uuid")]
-    campaign: CampaignId,
+    pub(super) campaign: CampaignId,
     /// 1 to 1024 attempts, decided in this order.
     #[schema(min_items = 1, max_items = 1024)]
-    attempts: Vec<AttemptToVerify>,
+    pub(super) attempts: Vec<AttemptToVerify>,
 }
 
 /// One attempt.
-#[derive(Deserialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AttemptToVerify {
     /// Who tries.
     #[schema(value_type = String)]
-    user: UserId,
-    /// The address they try from.
+    pub(super) user: UserId,
+    /// The address they try from. It must be one, but no rule of a campaign looks at it.
     #[schema(value_type = String)]
-    #[expect(
-        dead_code,
-        reason = "it must be an address, but no rule of a campaign looks at it"
-    )]
-    ip: IpAddr,
+    pub(super) ip: IpAddr,
     /// The tap, where the client named it.
     #[schema(value_type = Option<String>, format = "uuid")]
-    grab_id: Option<GrabId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) grab_id: Option<GrabId>,
 }
 
 /// The verdicts, in the order of the attempts.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub(super) struct VerifyAnswer {
     /// One for each attempt.
-    verdicts: Vec<VerdictAnswer>,
+    pub(super) verdicts: Vec<VerdictAnswer>,
 }
 
 /// Whether an attempt may go on.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
-enum VerdictAnswer {
+pub(super) enum VerdictAnswer {
     /// It may.
     Admitted,
     /// A rule forbids it.
@@ -75,6 +78,9 @@ enum VerdictAnswer {
         #[schema(value_type = String)]
         reason: Rejected,
     },
+    /// What replicas remember of this user together cannot be reached, but that of other users
+    /// in this call could.
+    Undecided,
 }
 
 /// Says which of these attempts may go on, and uses up their attempt windows.
@@ -87,33 +93,125 @@ enum VerdictAnswer {
         (status = 400, description = "`invalid_field`, `invalid_json`", body = ErrorBody),
         (status = 401, description = "`unauthenticated`", body = ErrorBody),
         (status = 404, description = "`no_such_campaign`", body = ErrorBody),
+        (status = 503, description = "`unavailable`: nothing was decided", body = ErrorBody),
     )
 )]
 pub(super) async fn verify(
     State(account): State<Arc<Account>>,
     Json(request): Json<VerifyRequest>,
 ) -> Result<JsonAnswer<VerifyAnswer>, ApiError> {
-    let number = request.attempts.len();
+    let asks = asks(request.attempts)?;
+    let campaign = account.campaign(request.campaign).await?;
+    let verdicts = account.decide(&campaign, &asks).await;
+    if verdicts.iter().all(Option::is_none) {
+        return Err(undecided());
+    }
+    let verdicts = verdicts.into_iter().map(|verdict| match verdict {
+        Some(Verdict::Admitted) => VerdictAnswer::Admitted,
+        Some(Verdict::Rejected(reason)) => VerdictAnswer::Rejected { reason },
+        None => VerdictAnswer::Undecided,
+    });
+    Ok(JsonAnswer(VerifyAnswer {
+        verdicts: verdicts.collect(),
+    }))
+}
+
+/// Gives attempts back that were admitted and could not be decided then, so that they do not
+/// count. One that is not remembered, or that another tap made, stays as it is.
+#[utoipa::path(
+    post, path = "/account/withdraw", tag = "account",
+    request_body = VerifyRequest,
+    security(("service_key" = [])),
+    responses(
+        (status = 204, description = "Given back"),
+        (status = 400, description = "`invalid_field`, `invalid_json`", body = ErrorBody),
+        (status = 401, description = "`unauthenticated`", body = ErrorBody),
+        (status = 503, description = "`unavailable`: some may not have been given back", body = ErrorBody),
+    )
+)]
+pub(super) async fn withdraw(
+    State(account): State<Arc<Account>>,
+    Json(request): Json<VerifyRequest>,
+) -> Result<http::StatusCode, ApiError> {
+    let asks = asks(request.attempts)?;
+    match account.gates.withdraw_all(request.campaign, &asks).await {
+        Ok(()) => Ok(http::StatusCode::NO_CONTENT),
+        Err(error) => {
+            tracing::warn!(%error, "attempts could not be given back");
+            Err(undecided())
+        }
+    }
+}
+
+fn undecided() -> ApiError {
+    ApiError::unavailable("what is remembered of attempts cannot be reached; ask again")
+}
+
+/// The attempts of a request, as the gate asks for them.
+fn asks(attempts: Vec<AttemptToVerify>) -> Result<Vec<Ask>, ApiError> {
+    let number = attempts.len();
     if !(1..=ATTEMPTS_PER_CALL_MAX).contains(&number) {
         let reason = format!("must hold 1 to {ATTEMPTS_PER_CALL_MAX} attempts, not {number}");
         return Err(ApiError::invalid("attempts", reason));
     }
-    let campaign = account.directory.get(request.campaign);
-    let campaign = campaign.ok_or_else(ApiError::no_such_campaign)?;
-    let rules = account.rule_sets.of(&campaign);
-    let now = account.ledger.now();
-    let decide = |attempt: &AttemptToVerify| {
-        let verdict = account
-            .gate
-            .admit(campaign.id, &rules, &attempt.user, attempt.grab_id, now);
-        match verdict {
-            Verdict::Admitted => VerdictAnswer::Admitted,
-            Verdict::Rejected(reason) => VerdictAnswer::Rejected { reason },
-        }
+    let ask = |attempt: AttemptToVerify| Ask {
+        user: attempt.user,
+        grab_id: attempt.grab_id,
     };
-    Ok(JsonAnswer(VerifyAnswer {
-        verdicts: request.attempts.iter().map(decide).collect(),
-    }))
+    Ok(attempts.into_iter().map(ask).collect())
+}
+
+impl Account {
+    /// The campaign, from the ledger where this process has not read yet that there is one.
+    async fn campaign(&self, id: CampaignId) -> Result<Arc<Campaign>, ApiError> {
+        if let Some(campaign) = self.directory.get(id) {
+            return Ok(campaign);
+        }
+        let campaign = self.ledger.campaign(id).await?;
+        campaign
+            .map(Arc::new)
+            .ok_or_else(ApiError::no_such_campaign)
+    }
+
+    /// The verdicts, in order; `None` where what is remembered could not be reached.
+    async fn decide(&self, campaign: &Campaign, asks: &[Ask]) -> Vec<Option<Verdict>> {
+        let rules = self.rule_sets.of(campaign);
+        let now = self.ledger.now();
+        let decided = self.gates.admit_all(campaign.id, &rules, asks, now).await;
+        assert_eq!(decided.len(), asks.len(), "one verdict for each attempt");
+        let undecided = decided.iter().find_map(|verdict| verdict.as_ref().err());
+        if let Some(error) = undecided {
+            tracing::warn!(%error, "some attempts could not be decided");
+        }
+        decided.into_iter().map(Result::ok).collect()
+    }
+}
+
+/// The account service asked within its own process, where its replicas share what they
+/// remember.
+#[async_trait]
+impl Verifier for Account {
+    async fn admit(
+        &self,
+        campaign: CampaignId,
+        attempts: &[Attempt],
+    ) -> Result<Vec<Option<Verdict>>, Unreached> {
+        let campaign = self.campaign(campaign).await;
+        let campaign = campaign.map_err(|error| Unreached(error.message))?;
+        let asks: Vec<Ask> = attempts.iter().map(Attempt::ask).collect();
+        Ok(self.decide(&campaign, &asks).await)
+    }
+
+    async fn withdraw(&self, campaign: CampaignId, attempts: &[Attempt]) -> Result<(), Unreached> {
+        let asks: Vec<Ask> = attempts.iter().map(Attempt::ask).collect();
+        let withdrawn = self.gates.withdraw_all(campaign, &asks).await;
+        withdrawn.map_err(|error| Unreached(error.to_string()))
+    }
+
+    async fn ping(&self) -> Result<(), Unreached> {
+        let answers = self.gates.ping().await;
+        answers.map_err(|error| Unreached(error.to_string()))
+    }
 }
 
 /// Compiled rules by campaign, compiled again when the campaign has changed.

@@ -4,14 +4,14 @@
 //! The committer, not the request, finishes a claim: a client that goes away in mid-commit
 //! leaves no packet and no user behind in flight.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ledger::{ClaimAsk, ClaimError, ClaimResult, Ledger, Win};
 use rules::{GrabId, UserId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{rain::Rain, stock::HeldPacket};
-use crate::account::admission::Gate;
+use crate::account::asking::{Admission, Attempt};
 
 /// The most claims in one transaction.
 const BATCH_MAX: usize = 1_024;
@@ -30,8 +30,21 @@ pub(crate) struct Claim {
     pub(crate) packet: HeldPacket,
     /// The tap, for the account's window; the ask has it only where the ledger keeps it.
     pub(crate) tap: Option<GrabId>,
+    /// Where the tap came from, for the account too.
+    pub(crate) ip: IpAddr,
     /// Where the result goes, if anybody still waits for it.
     pub(crate) reply: oneshot::Sender<Claimed>,
+}
+
+impl Claim {
+    /// The attempt as the account service knows it.
+    pub(crate) fn attempt(&self) -> Attempt {
+        Attempt {
+            user: self.ask.user.clone(),
+            grab_id: self.tap,
+            ip: self.ip,
+        }
+    }
 }
 
 /// What became of a claim, as the grab needs it.
@@ -67,20 +80,20 @@ impl Claims {
 /// Turns waiting claims into transactions, one at a time.
 pub(crate) struct Committer {
     ledger: Arc<dyn Ledger>,
-    gate: Arc<Gate>,
+    admission: Admission,
     /// The fence slot of this node.
     slot: u8,
     waiting: mpsc::Receiver<Claim>,
 }
 
 impl Committer {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, gate: Arc<Gate>, slot: u8) -> (Claims, Self) {
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, admission: Admission, slot: u8) -> (Claims, Self) {
         let (claims, waiting) = mpsc::channel(WAITING_MAX);
         (
             Claims(claims),
             Self {
                 ledger,
-                gate,
+                admission,
                 slot,
                 waiting,
             },
@@ -150,8 +163,7 @@ impl Committer {
                 claim.rain.stock.claimed(&claim.packet);
                 if claim.reply.is_closed() {
                     // The grab has answered 503 and will not take another packet.
-                    self.gate
-                        .withdraw(claim.rain.id, &claim.ask.user, claim.tap);
+                    self.admission.withdraw(claim.rain.id, claim.attempt());
                 }
                 Claimed::PacketTaken
             }
@@ -171,8 +183,7 @@ impl Committer {
     /// Nothing was written: the packet is free, and the attempt is not used up.
     fn not_done(&self, claim: Claim) {
         claim.rain.stock.put_back(&claim.packet);
-        let id = claim.rain.view().campaign.id;
-        self.gate.withdraw(id, &claim.ask.user, claim.tap);
+        self.admission.withdraw(claim.rain.id, claim.attempt());
         claim.rain.winners.end(&claim.ask.user);
         reply(claim.reply, Claimed::Unavailable);
     }
@@ -180,11 +191,10 @@ impl Committer {
     /// Asks the ledger until it says what became of the batch. Until then the packets and the
     /// users stay in flight; whoever asks is told to ask again.
     fn settle_later(&self, batch: Vec<Claim>, asks: Vec<ClaimAsk>) {
-        let (ledger, gate, slot) = (self.ledger.clone(), self.gate.clone(), self.slot);
+        let (ledger, slot) = (self.ledger.clone(), self.slot);
         let mut undecided = Vec::with_capacity(batch.len());
         for claim in batch {
-            let id = claim.rain.view().campaign.id;
-            gate.withdraw(id, &claim.ask.user, claim.tap);
+            self.admission.withdraw(claim.rain.id, claim.attempt());
             undecided.push((claim.rain, claim.ask.user, claim.packet));
             reply(claim.reply, Claimed::Unavailable);
         }
@@ -220,10 +230,15 @@ impl Committer {
     }
 }
 
-/// Notes a durable win. Whoever waits for a packet learns when it was the last one issued, and
-/// listeners when no more will come.
+/// Notes a durable win.
 fn record(ledger: &dyn Ledger, rain: &Rain, user: &UserId, win: &Win) {
     rain.winners.record(user, win);
+    tell_if_all_claimed(ledger, rain);
+}
+
+/// Whoever waits for a packet learns when the last one issued is claimed, and listeners when no
+/// more will come.
+pub(super) fn tell_if_all_claimed(ledger: &dyn Ledger, rain: &Rain) {
     if rain.all_claimed(&rain.view()) {
         rain.stock.look_again();
         let view = rain.view();

@@ -28,7 +28,7 @@ use super::{
     winners::Known,
 };
 use crate::{
-    account::identity,
+    account::{asking::Attempt, identity},
     http::{ApiError, ClientIp},
 };
 
@@ -48,9 +48,22 @@ pub(super) struct Tap {
 pub(super) struct Ask<'a> {
     pub(super) user: &'a UserId,
     pub(super) tap: Tap,
+    /// Where it came from.
+    pub(super) ip: IpAddr,
     /// Ledger time.
     pub(super) now: Timestamp,
     pub(super) deadline: Instant,
+}
+
+impl Ask<'_> {
+    /// The attempt as the account service knows it.
+    fn attempt(&self) -> Attempt {
+        Attempt {
+            user: self.user.clone(),
+            grab_id: self.tap.id,
+            ip: self.ip,
+        }
+    }
 }
 
 /// What a grab ends in.
@@ -82,11 +95,12 @@ pub async fn grab(
     let ask = Ask {
         user: &user,
         tap,
+        ip,
         now,
         deadline: started + ANSWER_WITHIN,
     };
     let answer = decide(node, &rain, &ask).await;
-    note(node, &rain, &ask, &answer, ip, started);
+    note(node, &rain, &ask, &answer, started);
     respond(&rain, &answer)
 }
 
@@ -145,9 +159,10 @@ async fn rule_out(
     if let Some(reason) = stock(rain, patience).await {
         return Some(Answer::Missed(reason));
     }
-    match account_rules(node, rain, ask) {
-        Verdict::Admitted => None,
-        Verdict::Rejected(reason) => Some(Answer::Rejected(reason)),
+    match account_rules(node, rain, ask).await {
+        Some(Verdict::Admitted) => None,
+        Some(Verdict::Rejected(reason)) => Some(Answer::Rejected(reason)),
+        None => Some(Answer::Unavailable),
     }
 }
 
@@ -263,11 +278,12 @@ fn all_claimed(rain: &Rain, view: &View) -> Option<Missed> {
     })
 }
 
-/// Step 6: whether the account service lets the user try.
-fn account_rules(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Verdict {
+/// Step 6: whether the account service lets the user try; `None` when it cannot be reached.
+async fn account_rules(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Option<Verdict> {
     let view = rain.view();
-    node.gate
-        .admit(view.campaign.id, &view.rules, ask.user, ask.tap.id, ask.now)
+    node.admission
+        .admit(rain.id, &view.rules, ask.attempt(), ask.now)
+        .await
 }
 
 /// Steps 7 and 8: take a packet and claim it, the next one when somebody else has it. A 503
@@ -305,6 +321,7 @@ async fn take_and_claim(
             rain: rain.clone(),
             packet,
             tap: ask.tap.id,
+            ip: ask.ip,
             reply,
         };
         if let Err(claim) = node.claims.submit(claim) {
@@ -333,7 +350,7 @@ fn withdrawn_if_unavailable(
     answer: Answer,
 ) -> Answer {
     if answer == Answer::Unavailable {
-        node.gate.withdraw(rain.id, ask.user, ask.tap.id);
+        node.admission.withdraw(rain.id, ask.attempt());
     }
     answer
 }
@@ -363,14 +380,7 @@ fn claim_ask(
 }
 
 /// Counts and logs the outcome, without blocking.
-pub(super) fn note(
-    node: &Redpacket,
-    rain: &Rain,
-    ask: &Ask<'_>,
-    answer: &Answer,
-    ip: IpAddr,
-    from: Instant,
-) {
+pub(super) fn note(node: &Redpacket, rain: &Rain, ask: &Ask<'_>, answer: &Answer, from: Instant) {
     let latency_micros = u64::try_from(from.elapsed().as_micros()).unwrap_or(u64::MAX);
     let (outcome, win) = match answer {
         Answer::Won(win) => (Outcome::Won, Some(win)),
@@ -388,7 +398,7 @@ pub(super) fn note(
         packet: win.map(|win| win.packet),
         amount: win.map(|win| win.amount),
         grab_id: ask.tap.id,
-        ip: Some(ip),
+        ip: Some(ask.ip),
         latency_micros,
     });
 }

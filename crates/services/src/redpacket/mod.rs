@@ -4,7 +4,8 @@
 //! - [`grab`]: the steps of a grab, from the headers to the answer; `short_lane`: those that need
 //!   no wait, from bytes to bytes.
 //! - `rain`: one campaign on this node; `winners` and `stock`: what it knows and holds.
-//! - `committer`: the group commit; `look`: the look a repeated tap gets; `supplier`: bundles
+//! - `committer`: the group commit; `follow`: the claims that other replicas committed; `look`:
+//!   the look a repeated tap gets; `supplier`: bundles
 //!   from the queue and back.
 //! - [`counting`]: counts into the ledger, each second.
 //! - `answer`: bytes on the wire.
@@ -16,6 +17,7 @@ pub mod campaigns;
 mod committer;
 pub mod counting;
 pub mod events;
+mod follow;
 pub mod grab;
 mod look;
 mod rain;
@@ -47,7 +49,7 @@ use self::{
     supplier::Supplier,
 };
 use crate::{
-    account::{admission::Gate, token::Tokens},
+    account::{asking::Admission, token::Tokens},
     directory::{Directory, Follower},
     http::origin::OriginRules,
     random::Random,
@@ -62,7 +64,7 @@ pub struct Parts {
     /// This process's snapshot of the campaigns.
     pub directory: Arc<Directory>,
     /// Who may try.
-    pub gate: Arc<Gate>,
+    pub admission: Admission,
     /// Who is who.
     pub tokens: Arc<Tokens>,
     /// Where a cookie may be used from.
@@ -83,7 +85,7 @@ pub struct Redpacket {
     pub(crate) ledger: Arc<dyn Ledger>,
     queue: Arc<dyn Queue>,
     directory: Arc<Directory>,
-    gate: Arc<Gate>,
+    admission: Admission,
     tokens: Arc<Tokens>,
     origins: OriginRules,
     access_log: Arc<AccessLog>,
@@ -106,7 +108,8 @@ impl Redpacket {
     pub fn start(parts: Parts) -> Arc<Self> {
         // Any of the 16 slots will do; nodes only spread over them.
         let slot = (parts.node.0 % 16) as u8;
-        let (claims, committer) = Committer::new(parts.ledger.clone(), parts.gate.clone(), slot);
+        let (claims, committer) =
+            Committer::new(parts.ledger.clone(), parts.admission.clone(), slot);
         let (looks, looker) = Looker::new(parts.ledger.clone());
         crate::task::critical("committer", committer.run());
         crate::task::critical("looker", looker.run());
@@ -114,7 +117,7 @@ impl Redpacket {
             ledger: parts.ledger,
             queue: parts.queue,
             directory: parts.directory,
-            gate: parts.gate,
+            admission: parts.admission,
             tokens: parts.tokens,
             origins: parts.origins,
             access_log: parts.access_log,
@@ -152,16 +155,17 @@ impl Redpacket {
             return Ok(());
         }
         let no = rain.view().campaign.no;
-        let wins = self
+        let (wins, seen) = self
             .ledger
             .wins_after(no, &ledger::Seen::default())
             .await
             .inspect_err(|error| {
                 tracing::warn!(%error, campaign = %rain.id, "could not read a campaign's wins");
             })?;
-        wins.0
-            .iter()
-            .for_each(|(user, win)| rain.winners.record(user, win));
+        for (user, win) in &wins {
+            rain.winners.record(user, win);
+        }
+        rain.followed.reached(seen);
         rain.wins_loaded.store(true, Ordering::Release);
         Ok(())
     }
@@ -169,8 +173,7 @@ impl Redpacket {
     /// Undoes what a grab took, when its claim could not be handed over.
     fn give_up(&self, claim: Claim) {
         claim.rain.stock.put_back(&claim.packet);
-        self.gate
-            .withdraw(claim.rain.id, &claim.ask.user, claim.tap);
+        self.admission.withdraw(claim.rain.id, claim.attempt());
         claim.rain.winners.end(&claim.ask.user);
     }
 

@@ -10,7 +10,7 @@ use eventlog::Counters;
 use ledger::Campaign;
 use rules::{CampaignId, Missed, Timestamp, admission::RuleSet};
 
-use super::{events::Events, stock::Stock, winners::Winners};
+use super::{events::Events, follow::Followed, stock::Stock, winners::Winners};
 
 /// One campaign on this node.
 pub(crate) struct Rain {
@@ -28,6 +28,8 @@ pub(crate) struct Rain {
     /// Whether `winners` holds all wins of the ledger. It does not for a campaign that had ended
     /// before this process started; who asks for that gets a look into the ledger.
     pub(crate) wins_loaded: AtomicBool,
+    /// How far the claims of all replicas are known.
+    pub(super) followed: Followed,
     /// Held while the wins are read, so that one ask reads them and the others wait.
     pub(crate) loading: tokio::sync::Mutex<()>,
 }
@@ -90,6 +92,7 @@ impl Rain {
             counters: Counters::default(),
             events: Events::default(),
             wins_loaded: AtomicBool::new(false),
+            followed: Followed::default(),
             loading: tokio::sync::Mutex::default(),
         }
     }

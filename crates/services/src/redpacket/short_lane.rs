@@ -53,14 +53,14 @@ pub(crate) fn answer(
     let ask = Ask {
         user: &user,
         tap: grab::read_tap(|name| head.all(name).next()).ok()?,
+        ip: client_ip_by(head.all(FORWARDED_FOR), peer, trusted).0,
         now: arrival.now,
         deadline: arrival.started + ANSWER_WITHIN,
     };
     let view = rain.view();
     let known = grab::at_once(rain, &view, &ask)?;
     let body = grab::body(&view, &known)?;
-    let ip = client_ip_by(head.all(FORWARDED_FOR), peer, trusted);
-    grab::note(node, rain, &ask, &known, ip.0, arrival.started);
+    grab::note(node, rain, &ask, &known, arrival.started);
     with_date(arrival.now, |date| answer::write_ok(&body, date, answers));
     Some(())
 }

@@ -21,7 +21,12 @@ use uuid::Uuid;
 
 use super::{Parts, Redpacket, grab::grab, winners::lock};
 use crate::{
-    account::{admission::Gate, registered::Registered, token::Tokens},
+    account::{
+        admission::Gate,
+        asking::{Admission, Attempt},
+        registered::Registered,
+        token::Tokens,
+    },
     directory::Directory,
     http::origin::OriginRules,
     monitor::testkit::{Bench, Odd},
@@ -46,11 +51,12 @@ impl Rig {
         let tokens = Tokens::new(b"a token secret of 32 bytes at least", None).expect("a secret");
         let tokens = Arc::new(tokens);
         let (directory, announcer, mut reader) = Directory::new(bench.ledger.clone());
+        let gate = Arc::new(Gate::new([7; 32], Arc::new(Registered::default())));
         let node = Redpacket::start(Parts {
             ledger: bench.ledger.clone(),
             queue: bench.queue.clone(),
             directory,
-            gate: Arc::new(Gate::new([7; 32], Arc::new(Registered::default()))),
+            admission: Admission::Here(gate),
             tokens: tokens.clone(),
             origins: OriginRules::new(None),
             access_log: Arc::new(log),
@@ -311,12 +317,58 @@ async fn a_503_uses_up_no_attempt() {
     let rain = rig.node.rain(campaign).expect("the node knows it");
     let view = rain.view();
     let now = rig.now();
-    let other_tap = Some(rules::GrabId(Uuid::from_u128(2)));
-    let bob = UserId::trusted("bob");
+    let other_tap = Attempt {
+        user: UserId::trusted("bob"),
+        grab_id: Some(rules::GrabId(Uuid::from_u128(2))),
+        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
     let verdict = rig
         .node
-        .gate
-        .admit(campaign, &view.rules, &bob, other_tap, now);
-    assert_eq!(verdict, rules::admission::Verdict::Admitted);
+        .admission
+        .admit(campaign, &view.rules, other_tap, now)
+        .await;
+    assert_eq!(verdict, Some(rules::admission::Verdict::Admitted));
     rig.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_of_another_node_are_followed_until_the_end() {
+    let bench = Bench::new().await;
+    let (one, other) = (Rig::over(&bench, 1).await, Rig::over(&bench, 2).await);
+    let created = bench
+        .create(json!({
+            "title": "followed", "packets": 2, "batches": 1, "interval_seconds": 0,
+            "currency": "CNY", "split": {"mode": "equal", "amount": 5},
+        }))
+        .await;
+    let id = created["id"].as_str().expect("an id");
+    one.knows(id).await;
+    other.knows(id).await;
+    let first = one.ask(id, "bob", Uuid::from_u128(1), 1).await;
+    let first = first.expect("an answer");
+    assert_eq!(first["outcome"], "won");
+    other.node.follow_once().await.expect("the ledger");
+    // A new tap, on the node that has not seen the win: the same win again, without a look.
+    let again = other.ask(id, "bob", Uuid::from_u128(2), 1).await;
+    let again = again.expect("an answer");
+    assert_eq!(again["repeated"], true, "{again}");
+    assert_eq!(again["packet"], first["packet"]);
+
+    let second = one.ask(id, "eve", Uuid::from_u128(3), 1).await;
+    assert_eq!(second.expect("an answer")["outcome"], "won");
+    other.node.follow_once().await.expect("the ledger");
+    let late = other.ask(id, "mal", Uuid::from_u128(4), 1).await;
+    assert_eq!(late.expect("an answer")["reason"], "sold_out");
+
+    let path = format!("/monitor/api/campaigns/{id}/close");
+    assert_eq!(bench.post(&path, json!({})).await.status, 200);
+    let rain = other.node.rain(id.parse().expect("an id"));
+    let rain = rain.expect("the node knows it");
+    while rain.view().campaign.closed_at.is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    other.node.follow_once().await.expect("the ledger");
+    assert!(rain.followed.is_to_the_end(), "no more will come");
+    one.node.stop().await;
+    other.node.stop().await;
 }
