@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use crate::{Queue, QueueCounts, QueueName, Receipt, Received};
+use crate::{Faults, FaultyQueue, Queue, QueueCounts, QueueName, Receipt, Received};
 
 /// A backend under test, and how quick it is.
 #[derive(Clone)]
@@ -37,6 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const CROWD_MESSAGES: usize = 1_000;
 /// Its receivers.
 const CROWD_RECEIVERS: usize = 8;
+/// Messages of the case with faults.
+const UNCERTAIN_MESSAGES: usize = 200;
 
 impl Suite {
     /// A suite for a backend that is quick and keeps a visibility timeout of a second.
@@ -356,6 +358,48 @@ impl Suite {
         let deleted = std::mem::take(&mut *crowd.deleted.lock().expect("no receiver failed"));
         for body in &sent {
             assert_eq!(deleted.get(body), Some(&1), "deletions of {body}");
+        }
+        self.assert_counts(&queue, 0, 0).await;
+    }
+
+    /// Messages are lost, doubled, delayed and reordered, calls fail with and without having done
+    /// their work, all by `seed`: who sends again what has not arrived gets everything through,
+    /// nothing else ever arrives, and nothing is left when all copies are deleted.
+    ///
+    /// # Panics
+    /// When the backend does not behave; with the seed.
+    pub async fn everything_arrives_in_spite_of_faults(&self, seed: u64) {
+        let queue = self.fresh("faults").await;
+        let faulty = FaultyQueue::new(self.queue.clone(), Faults::all(0.1), seed);
+        let sent: HashSet<Bytes> = (0..UNCERTAIN_MESSAGES)
+            .map(|n| Bytes::from(n.to_string()))
+            .collect();
+        let mut missing = sent.clone();
+        let deadline = Instant::now() + self.patience * 10;
+        while !missing.is_empty() {
+            let late = Instant::now() >= deadline;
+            assert!(!late, "seed {seed}: {} never arrived", missing.len());
+            let bodies: Vec<Bytes> = missing.iter().take(20).cloned().collect();
+            let _uncertain = faulty.send(&queue, bodies).await.is_err();
+            let received = faulty.receive(&queue, 20, self.visibility).await;
+            let received = received.unwrap_or_default();
+            for message in &received {
+                assert!(sent.contains(&message.body), "seed {seed}: {message:?}");
+                missing.remove(&message.body);
+            }
+            let _uncertain = faulty.delete(&queue, &receipts(&received)).await.is_err();
+        }
+        faulty.set_faults(Faults::default());
+        let quiet = Instant::now() + self.visibility * 3;
+        while Instant::now() < quiet {
+            let received = faulty.receive(&queue, 100, self.visibility).await;
+            let received = received.expect("no faults any more");
+            let none = received.is_empty();
+            assert!(received.iter().all(|one| sent.contains(&one.body)));
+            self.delete(&queue, &received).await;
+            if none {
+                sleep(LOOK_EVERY).await;
+            }
         }
         self.assert_counts(&queue, 0, 0).await;
     }

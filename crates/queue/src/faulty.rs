@@ -326,6 +326,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn everything_arrives_in_the_end() {
+        let suite = Suite::new(Arc::new(MemoryQueue::new()));
+        for seed in 0..10 {
+            suite.everything_arrives_in_spite_of_faults(seed).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_seed_twice_is_the_same_story() {
         let mut stories = Vec::new();
         for seed in [1, 1, 2] {

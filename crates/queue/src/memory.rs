@@ -102,17 +102,23 @@ impl MemoryQueue {
         Self::default()
     }
 
-    /// Locks the queues, which every call does once: so here calls are counted.
-    fn state(&self) -> MutexGuard<'_, State> {
-        metrics::counter!("hongbao_queue_calls_total").increment(1);
+    /// Locks the queues for `call`, which every call does once: so here calls are counted.
+    fn state(&self, call: &'static str) -> MutexGuard<'_, State> {
+        metrics::counter!("hongbao_queue_calls_total", "backend" => "memory", "call" => call)
+            .increment(1);
         // Nothing that can panic stands between two changes that belong together, and the queue
         // may lose messages anyway: a poisoned lock is as good as another.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `change` on the queue, if it holds anything, after expiry; forgets it when emptied.
-    fn with<T: Default>(&self, queue: &QueueName, change: impl FnOnce(&mut Messages) -> T) -> T {
-        let mut state = self.state();
+    fn with<T: Default>(
+        &self,
+        call: &'static str,
+        queue: &QueueName,
+        change: impl FnOnce(&mut Messages) -> T,
+    ) -> T {
+        let mut state = self.state(call);
         let Some(messages) = state.queues.get_mut(queue) else {
             return T::default();
         };
@@ -139,7 +145,7 @@ impl Queue for MemoryQueue {
         if bodies.is_empty() {
             return Ok(());
         }
-        let mut state = self.state();
+        let mut state = self.state("send");
         let messages = state.queues.entry(queue.clone()).or_default();
         // What has come back is older than what is sent now.
         messages.take_back(Instant::now());
@@ -160,7 +166,7 @@ impl Queue for MemoryQueue {
     ) -> Result<Vec<Received>> {
         let now = Instant::now();
         let until = now + visibility.min(VISIBILITY_MAX);
-        let mut state = self.state();
+        let mut state = self.state("receive");
         let state = &mut *state;
         let Some(messages) = state.queues.get_mut(queue) else {
             return Ok(Vec::new());
@@ -185,7 +191,7 @@ impl Queue for MemoryQueue {
     }
 
     async fn delete(&self, queue: &QueueName, receipts: &[Receipt]) -> Result<()> {
-        self.with(queue, |messages| {
+        self.with("delete", queue, |messages| {
             for receipt in receipts {
                 drop(messages.redeem(receipt));
             }
@@ -194,7 +200,7 @@ impl Queue for MemoryQueue {
     }
 
     async fn release(&self, queue: &QueueName, receipts: &[Receipt]) -> Result<()> {
-        self.with(queue, |messages| {
+        self.with("release", queue, |messages| {
             for receipt in receipts {
                 if let Some(message) = messages.redeem(receipt) {
                     messages.visible.push_back(message);
@@ -205,13 +211,13 @@ impl Queue for MemoryQueue {
     }
 
     async fn counts(&self, queue: &QueueName) -> Result<QueueCounts> {
-        Ok(self.with(queue, |messages| messages.counts()))
+        Ok(self.with("counts", queue, |messages| messages.counts()))
     }
 
     async fn counts_all(&self) -> Result<QueueCounts> {
         let now = Instant::now();
         let mut all = QueueCounts::default();
-        for messages in self.state().queues.values_mut() {
+        for messages in self.state("counts_all").queues.values_mut() {
             messages.take_back(now);
             let counts = messages.counts();
             all.visible += counts.visible;
@@ -221,19 +227,19 @@ impl Queue for MemoryQueue {
     }
 
     async fn filled(&self, queues: &[QueueName]) -> Result<Vec<bool>> {
-        let state = self.state();
+        let state = self.state("filled");
         Ok(queues.iter().map(|q| state.filled.contains(q)).collect())
     }
 
     async fn set_filled(&self, queue: &QueueName) -> Result<()> {
-        self.state().filled.insert(queue.clone());
+        self.state("set_filled").filled.insert(queue.clone());
         Ok(())
     }
 
     async fn drop_queue(&self, queue: &QueueName) -> Result<()> {
         // A million messages take a while to free: not under the lock.
         let dropped = {
-            let mut state = self.state();
+            let mut state = self.state("drop");
             state.filled.remove(queue);
             state.queues.remove(queue)
         };
@@ -301,7 +307,7 @@ mod tests {
             .expect("memory");
         let receipts = [received[0].receipt.clone()];
         queue.delete(&name(), &receipts).await.expect("memory");
-        assert!(queue.state().queues.is_empty());
+        assert!(queue.state("test").queues.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

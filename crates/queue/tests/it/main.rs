@@ -1,0 +1,4 @@
+//! The queue on real servers.
+
+mod failures;
+mod redis;
