@@ -88,7 +88,7 @@ pub async fn a_dead_node_leaves_a_gap(bench: Bench) {
     let upto = ledger.now();
     ledger.save_counts(NodeId(2), upto, &[]).await.unwrap();
     // Longer than a node that lives can take to save.
-    bench.clock.turn(11);
+    bench.clock.turn(30);
     let back = ledger.now();
     ledger.begin_epoch(NodeId(3)).await.unwrap();
     let gaps = ledger.gaps(everything.0, everything.1).await.unwrap();

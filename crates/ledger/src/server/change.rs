@@ -125,7 +125,7 @@ pub(super) async fn resume(inner: &Inner, id: CampaignId) -> Result<Change, Fail
 pub(super) async fn top_up(
     inner: &Inner,
     id: CampaignId,
-    tranche: Tranche,
+    tranche: &Tranche,
     once: &Idempotency,
 ) -> Result<Result<Once, Change>, Fail> {
     let mut tx = inner.begin().await?;
@@ -148,7 +148,7 @@ pub(super) async fn top_up(
     let sql = "SELECT max(number) FROM waves WHERE campaign_no = ?";
     let last = tx.fetch_one(sql, &values![head.no.0]).await?.int(0)?;
     let added = tranche.packets;
-    let top_up = issue::top_up(tranches, tranche, last, head.paused_at, now)?;
+    let top_up = issue::top_up(tranches, tranche.clone(), last, head.paused_at, now)?;
     insert_tranche(&mut tx, head.no, &top_up.tranche).await?;
     insert_waves(&mut tx, head.no, &[top_up.wave]).await?;
     let budget = codec::amount_to_column(top_up.budget);
