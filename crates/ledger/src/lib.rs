@@ -8,8 +8,8 @@
 //! - [`model`]: what is kept, as plain data.
 //! - [`api`]: the [`Ledger`] trait that every database implements, and its errors.
 //! - [`time`]: ledger time, which never goes back.
-//! - `codec`, `conflict`, `issue`, `import`, `search`, `counting`: how values are written, and
-//!   what calls and conflicts amount to, the same for every database.
+//! - `codec`, `claiming`, `conflict`, `bundling`, `issue`, `import`, `search`, `counting`: how
+//!   values are written, and what calls and conflicts amount to, the same for every database.
 //! - [`audit`]: the proof that the books balance, pure over one snapshot.
 //! - [`sqlite`]: the embedded default.
 //! - [`server`]: MySQL, MariaDB and PostgreSQL, for several processes.
@@ -17,6 +17,8 @@
 
 pub mod api;
 pub mod audit;
+mod bundling;
+mod claiming;
 mod codec;
 mod conflict;
 pub mod conformance;

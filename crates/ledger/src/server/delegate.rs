@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use rules::{CampaignId, ClaimId, Clock as _, Fen, PacketId, Timestamp, Tranche, UserId};
 
 use super::{
-    ServerLedger, bundles, campaigns, change, claims, counters, durable, fault::Fail, follow, lead, open,
-    patience::Patience, people, snapshot, waves, wins,
+    ServerLedger, bundles, campaigns, change, claims, counters, durable, fault::Fail, follow, lead,
+    open, patience::Patience, people, snapshot, waves, wins,
 };
 use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
@@ -90,7 +90,7 @@ impl Ledger for ServerLedger {
         tranche: Tranche,
         once: Idempotency,
     ) -> Result<std::result::Result<Once, Change>> {
-        done!(change::top_up(&self.inner, id, tranche, &once))
+        done!(change::top_up(&self.inner, id, &tranche, &once))
     }
 
     async fn close_campaign(&self, id: CampaignId) -> Result<Option<Refund>> {
@@ -129,13 +129,17 @@ impl Ledger for ServerLedger {
         regardless: bool,
         limit: u32,
     ) -> Result<Vec<BundleKey>> {
-        let stranded =
-            bundles::stranded(&self.inner, campaign, first_delay_ms, regardless, limit).await;
-        done!(stranded)
+        done!(bundles::stranded(
+            &self.inner,
+            campaign,
+            first_delay_ms,
+            regardless,
+            limit
+        ))
     }
 
     async fn mark_sent(&self, lead: Lead, bundles: &[BundleKey]) -> Result<()> {
-        self.answer(bundles::mark_sent(&self.inner, lead, bundles))
+        done!(bundles::mark_sent(&self.inner, lead, bundles))
     }
 
     async fn claim(&self, slot: u8, asks: &[ClaimAsk]) -> Result<Vec<ClaimResult>, ClaimError> {
@@ -209,7 +213,13 @@ impl Ledger for ServerLedger {
         to: Timestamp,
         step_seconds: u32,
     ) -> Result<Vec<Counts>> {
-        done!(counters::read(&self.inner, campaign, from, to, step_seconds))
+        done!(counters::read(
+            &self.inner,
+            campaign,
+            from,
+            to,
+            step_seconds
+        ))
     }
 
     async fn gaps(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Gap>> {
@@ -258,7 +268,12 @@ impl Ledger for ServerLedger {
         username: &str,
         expires_at: Timestamp,
     ) -> Result<()> {
-        done!(people::add_session(&self.inner, token_hash, username, expires_at))
+        done!(people::add_session(
+            &self.inner,
+            token_hash,
+            username,
+            expires_at
+        ))
     }
 
     async fn session(&self, token_hash: &[u8; 32]) -> Result<Option<String>> {

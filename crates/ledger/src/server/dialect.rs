@@ -54,13 +54,22 @@ impl Dialect {
     }
 
     /// `sql` in this dialect: every `?` outside quotes as the database numbers it, every
-    /// `{INT}` as the name of a 64-bit integer in a CAST.
+    /// `{INT}` as the name of a 64-bit integer in a CAST, and `{BY index}` after a table as the
+    /// order to use that index where one must be given: MySQL's picture of a table that is being
+    /// filled is seconds old, and by it the best plan would be to read the whole table.
     pub(super) fn rewrite(self, sql: &str) -> String {
         let int = match self {
             Self::MySql => "SIGNED",
             Self::Postgres => "BIGINT",
         };
-        let sql = sql.replace("{INT}", int);
+        let mut sql = sql.replace("{INT}", int);
+        while let Some((before, rest)) = sql.split_once("{BY ") {
+            let (index, after) = rest.split_once('}').expect("a mark has its end");
+            sql = match self {
+                Self::MySql => format!("{before}FORCE INDEX ({index}){after}"),
+                Self::Postgres => format!("{before}{after}"),
+            };
+        }
         if self == Self::MySql {
             return sql;
         }
@@ -100,14 +109,14 @@ mod tests {
 
     #[test]
     fn placeholders_are_numbered_outside_quotes() {
-        let sql = "SELECT CAST(a AS {INT}) FROM t WHERE b = ? AND c = '?' AND d = ?";
+        let sql = "SELECT CAST(a AS {INT}) FROM t {BY i} WHERE b = ? AND c = '?' AND d = ?";
         assert_eq!(
             Dialect::Postgres.rewrite(sql),
-            "SELECT CAST(a AS BIGINT) FROM t WHERE b = $1 AND c = '?' AND d = $2"
+            "SELECT CAST(a AS BIGINT) FROM t  WHERE b = $1 AND c = '?' AND d = $2"
         );
         assert_eq!(
             Dialect::MySql.rewrite(sql),
-            "SELECT CAST(a AS SIGNED) FROM t WHERE b = ? AND c = '?' AND d = ?"
+            "SELECT CAST(a AS SIGNED) FROM t FORCE INDEX (i) WHERE b = ? AND c = '?' AND d = ?"
         );
     }
 

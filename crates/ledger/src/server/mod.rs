@@ -13,25 +13,32 @@
 //! - [`delegate`], [`patience`]: the trait, and how long a call is tried again.
 //! - [`durable`]: what an acknowledgement means on this database.
 //! - [`campaigns`], [`change`], [`waves`], [`bundles`]: what an organiser issues.
-//! - [`claims`], [`standing`]: the hot path.
+//! - [`claims`], [`insert`], [`standing`]: the hot path.
 //! - [`wins`], [`follow`], [`snapshot`]: reading claims.
 //! - [`lead`]: which monitor leads.
 //! - [`counters`], [`people`]: statistics; users, organisers, sessions.
 
+mod bundles;
 mod campaigns;
 mod change;
+mod claims;
 mod connect;
 mod counters;
+mod delegate;
 mod dialect;
+mod durable;
 mod fault;
 mod follow;
+mod insert;
 mod lead;
 mod migrate;
 mod offset;
 mod open;
 mod patience;
 mod people;
+mod snapshot;
 mod sql;
+mod standing;
 mod value;
 mod waves;
 mod wins;

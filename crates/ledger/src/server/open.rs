@@ -13,7 +13,7 @@ use super::{
     offset::{OffsetClock, TimeSource, keep_measuring},
     sql::{Conn, Pool, SNAPSHOT_TIMEOUT, STATEMENT_TIMEOUT, Texts, Tx},
 };
-use crate::{LedgerError, OpenError, time::LedgerClock};
+use crate::{LedgerError, OpenError, bundling::Finished, time::LedgerClock};
 
 /// What an open ledger is made of.
 pub(super) struct Inner {
@@ -21,6 +21,8 @@ pub(super) struct Inner {
     writers: Pool,
     readers: Pool,
     texts: Arc<Texts>,
+    /// Bundles without an unclaimed packet: once so, for ever so.
+    pub(super) finished: Finished,
     /// Ends the measuring with the ledger.
     _measured: Arc<OffsetClock>,
 }
@@ -113,6 +115,7 @@ impl ServerLedger {
                 writers,
                 readers,
                 texts,
+                finished: Finished::default(),
                 _measured: offset,
             }),
         })

@@ -19,7 +19,7 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, Executor as _, MySql, Postgres,
+    AssertSqlSafe, MySql, Postgres,
     mysql::{MySqlArguments, MySqlPool},
     pool::PoolConnection,
     postgres::{PgArguments, PgPool},
@@ -210,7 +210,10 @@ impl Conn {
                 self.raw(sql).await
             }
             Dialect::Postgres => {
-                let casts: Vec<_> = first.iter().map(array_cast).collect();
+                let casts = first
+                    .iter()
+                    .map(|value| format!("?::{}[]", array_of(value)));
+                let casts: Vec<_> = casts.collect();
                 let sql = format!("{head} SELECT * FROM unnest({}){tail}", casts.join(", "));
                 let text = AssertSqlSafe(self.texts.of(Dialect::Postgres, &sql));
                 self.guarded(async |link| {
@@ -229,20 +232,30 @@ impl Conn {
     }
 
     /// Every row of `sql` in which one `{IN}` stands for "is one of `keys`", as in
-    /// `WHERE campaign_no = ? AND idx {IN}`; `values` for what comes before it. None for no keys.
+    /// `WHERE campaign_no = ? AND idx {IN}`; `values` for every `?`. None for no keys.
     pub(super) async fn fetch_in(
         &mut self,
         sql: &str,
         values: &[Value],
         keys: &[Value],
     ) -> Result<Vec<Row>, Fail> {
-        let Some(first) = keys.first() else {
+        self.fetch_in_all(sql, values, &[keys]).await
+    }
+
+    /// As [`Self::fetch_in`], with one `{IN}` for each of `lists`. None when one is empty.
+    pub(super) async fn fetch_in_all(
+        &mut self,
+        sql: &str,
+        values: &[Value],
+        lists: &[&[Value]],
+    ) -> Result<Vec<Row>, Fail> {
+        if lists.iter().any(|list| list.is_empty()) {
             return Ok(Vec::new());
-        };
+        }
+        let text = self.texts.of(self.dialect(), sql);
         match self.dialect() {
             Dialect::MySql => {
-                let text = self.texts.of(Dialect::MySql, sql);
-                let sql = in_text(&text, values, keys);
+                let sql = text_with_lists(&text, values, lists);
                 self.guarded(async |link| {
                     let Link::MySql(conn) = link else {
                         unreachable!("the dialect is the link's");
@@ -254,14 +267,20 @@ impl Conn {
                 .await
             }
             Dialect::Postgres => {
-                let sql = sql.replace("{IN}", &format!("= ANY ({})", array_cast(first)));
-                let text = AssertSqlSafe(self.texts.of(Dialect::Postgres, &sql));
+                let mut sql = text.to_string();
+                for (n, list) in lists.iter().enumerate() {
+                    let number = values.len() + n + 1;
+                    let any = format!("= ANY (${number}::{}[])", array_of(&list[0]));
+                    sql = sql.replacen("{IN}", &any, 1);
+                }
                 self.guarded(async |link| {
                     let Link::Postgres(conn) = link else {
                         unreachable!("the dialect is the link's");
                     };
-                    let query = bind_postgres(sqlx::query(text), values);
-                    let query = bind_array(query, keys.iter());
+                    let mut query = bind_postgres(sqlx::query(AssertSqlSafe(sql)), values);
+                    for list in lists {
+                        query = bind_array(query, list.iter());
+                    }
                     let rows = query.fetch_all(&mut **conn).await?;
                     Ok(rows.into_iter().map(Row::Postgres).collect())
                 })
@@ -423,11 +442,12 @@ fn bind_array<'q>(
     }
 }
 
-fn array_cast(value: &Value) -> &'static str {
+/// What a value's column is called in PostgreSQL.
+fn array_of(value: &Value) -> &'static str {
     match value {
-        Value::Int(_) => "?::bigint[]",
-        Value::Bytes(_) => "?::bytea[]",
-        Value::Text(_) => "?::text[]",
+        Value::Int(_) => "bigint",
+        Value::Bytes(_) => "bytea",
+        Value::Text(_) => "text",
     }
 }
 
@@ -440,21 +460,47 @@ fn list<'v>(sql: &mut String, values: impl Iterator<Item = &'v Value>) {
     }
 }
 
-/// MySQL's text of a statement with a list: every value in it as a literal.
-fn in_text(sql: &str, values: &[Value], keys: &[Value]) -> String {
-    let mut text = String::with_capacity(sql.len() + keys.len() * 24);
-    let mut values = values.iter();
-    let (before, after) = sql.split_once("{IN}").expect("a list has its place");
-    for (n, part) in before.split('?').enumerate() {
+/// MySQL's text of a statement with lists: every value in it as a literal, because a statement
+/// of every length would be a prepared one for the server to keep.
+fn text_with_lists(sql: &str, values: &[Value], lists: &[&[Value]]) -> String {
+    let keys: usize = lists.iter().map(|list| list.len()).sum();
+    let mut text = String::with_capacity(sql.len() + keys * 24);
+    let (mut values, mut lists) = (values.iter(), lists.iter());
+    for (n, part) in sql.split("{IN}").enumerate() {
         if n > 0 {
-            literal(&mut text, values.next().expect("a value for each ?"));
+            text.push_str("IN (");
+            list(
+                &mut text,
+                lists.next().expect("a list for each {IN}").iter(),
+            );
+            text.push(')');
         }
-        text.push_str(part);
+        for (n, part) in part.split('?').enumerate() {
+            if n > 0 {
+                literal(&mut text, values.next().expect("a value for each ?"));
+            }
+            text.push_str(part);
+        }
     }
-    assert!(values.next().is_none(), "every value has its place");
-    text.push_str("IN (");
-    list(&mut text, keys.iter());
-    text.push(')');
-    text.push_str(after);
+    assert!(
+        values.next().is_none() && lists.next().is_none(),
+        "every value and every list has its place"
+    );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_and_lists_find_their_places() {
+        let (one, two) = ([1_i64.into(), 2_i64.into()], [Value::from(&[0xab; 1])]);
+        let text = text_with_lists(
+            "a {IN} AND b = ? AND c {IN} AND d = ?",
+            &[7_i64.into(), Value::Int(None)],
+            &[&one, &two],
+        );
+        assert_eq!(text, "a IN (1,2) AND b = 7 AND c IN (x'ab') AND d = NULL");
+    }
 }

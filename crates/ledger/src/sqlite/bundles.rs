@@ -3,42 +3,17 @@
 //! These rows are hints for the reconciler. No promise rests on them: a bundle too many is
 //! harmless, because the keys of the claims decide.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Mutex,
-};
+use std::collections::{HashMap, HashSet};
 
 use rules::Timestamp;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::{change::fence_sums, fault::Fail, lead, open::Inner, waves};
-use crate::{BundleKey, CampaignNo, Lead, NodeId, Wave, WaveState, codec};
-
-/// The delay doubles up to 2 to the power of this.
-const DOUBLINGS_MAX: u32 = 6;
-
-/// Bundles known to have no unclaimed packet: claims are never taken back, so they are not
-/// counted again. Costs some bytes a bundle, and is made again after a restart.
-#[derive(Default)]
-pub(super) struct Finished(Mutex<HashMap<CampaignNo, HashSet<(u32, u32)>>>);
-
-impl Finished {
-    fn of(&self, campaign: CampaignNo) -> HashSet<(u32, u32)> {
-        let finished = self.0.lock().expect("nothing panics under this lock");
-        finished.get(&campaign).cloned().unwrap_or_default()
-    }
-
-    fn add(&self, campaign: CampaignNo, more: HashSet<(u32, u32)>) {
-        let mut finished = self.0.lock().expect("nothing panics under this lock");
-        finished.entry(campaign).or_default().extend(more);
-    }
-
-    /// Forgets a campaign that is closed.
-    pub(super) fn forget(&self, campaign: CampaignNo) {
-        let mut finished = self.0.lock().expect("nothing panics under this lock");
-        finished.remove(&campaign);
-    }
-}
+use crate::{
+    BundleKey, CampaignNo, Lead, NodeId, Wave, WaveState,
+    bundling::{Known, Resend},
+    codec,
+};
 
 /// `[[campaign, wave, first index, packets], …]`, so that one statement takes all bundles.
 fn keys(bundles: &[BundleKey]) -> Result<String, Fail> {
@@ -139,41 +114,6 @@ pub(super) async fn mark_sent(
     Ok(())
 }
 
-/// What is known of a bundle that was held or sent again.
-struct Known {
-    held_until: Option<Timestamp>,
-    sent_at: Option<Timestamp>,
-    resent: u32,
-}
-
-/// When a bundle may be sent again.
-struct Patience {
-    now: Timestamp,
-    first_delay_ms: i64,
-    regardless: bool,
-}
-
-impl Patience {
-    /// Whether nobody holds the bundle and its last sending is long enough ago.
-    fn is_over(&self, wave: &Wave, known: Option<&Known>) -> bool {
-        if self.regardless {
-            return true;
-        }
-        if known
-            .and_then(|k| k.held_until)
-            .is_some_and(|until| until > self.now)
-        {
-            return false;
-        }
-        let Some(sent) = known.and_then(|k| k.sent_at).or(wave.opened_at) else {
-            return false;
-        };
-        let doublings = known.map_or(0, |k| k.resent).min(DOUBLINGS_MAX);
-        let delay_micros = self.first_delay_ms.saturating_mul(1_000 << doublings);
-        self.now.since(sent) > delay_micros
-    }
-}
-
 /// See [`crate::Ledger::stranded`].
 pub(super) async fn stranded(
     inner: &Inner,
@@ -194,7 +134,7 @@ pub(super) async fn stranded(
     if claims == issued || closed {
         return Ok(Vec::new());
     }
-    let patience = Patience {
+    let resend = Resend {
         now: inner.now(),
         first_delay_ms,
         regardless,
@@ -203,19 +143,9 @@ pub(super) async fn stranded(
     let (mut found, mut newly_finished) = (Vec::new(), HashSet::new());
     'waves: for wave in &open {
         let known = known_bundles(&mut snapshot, campaign, wave.number).await?;
-        for (first_index, packets) in rules::bundles(wave.packets, wave.bundle_size) {
-            let key = (wave.number, first_index);
-            if finished.contains(&key) || !patience.is_over(wave, known.get(&first_index)) {
-                continue;
-            }
-            let bundle = BundleKey {
-                campaign,
-                wave: wave.number,
-                first_index,
-                packets,
-            };
-            if claimed_of(&mut snapshot, bundle).await? == u64::from(packets) {
-                newly_finished.insert(key);
+        for bundle in resend.due(campaign, wave, &known, &finished) {
+            if claimed_of(&mut snapshot, bundle).await? == u64::from(bundle.packets) {
+                newly_finished.insert((bundle.wave, bundle.first_index));
                 continue;
             }
             found.push(bundle);

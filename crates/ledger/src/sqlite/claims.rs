@@ -2,55 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use rules::{Fen, Timestamp, UserId};
+use rules::{Timestamp, UserId};
 use sqlx::{Row as _, SqliteConnection};
 
 use super::{
+    change,
     fault::Fail,
-    insert::{Inserted, Row, insert},
+    insert::insert,
     open::Inner,
     standing::{self, Keys},
     wins,
     write::{CommitFault, Write},
 };
 use crate::{
-    CampaignNo, ClaimAsk, ClaimError, ClaimResult, LedgerError, Win, codec,
+    CampaignNo, ClaimAsk, ClaimError, ClaimResult, LedgerError, Win,
+    claiming::{Batch, Booked, NewClaim, Spoilt, State, several},
+    codec,
     codec::corrupt,
-    conflict::{Verdict, resolve},
+    conflict::Standing,
+    issue::SLOTS,
 };
 
-/// Under the lock, an ask older than this is dropped: its user was answered long ago.
-const ASK_AGE_MAX_MICROS: i64 = 3_000_000;
-
-/// What a claim must know of its campaign, read under the lock.
-struct State {
-    closed: bool,
-    halted: bool,
-    openings: u32,
-    packets: u64,
-    budget: Fen,
-    /// Claims and their sum so far, over all slots.
-    claims: u64,
-    claimed: Fen,
-    /// The time of the latest claim, over all slots.
-    last_at: Timestamp,
-}
-
-/// An ask that is not decided yet.
-struct Open<'a> {
-    ask: &'a ClaimAsk,
-    place: usize,
-    period: i64,
-}
-
-/// A batch in work.
-struct Batch<'a> {
-    claimed_at: Timestamp,
-    states: BTreeMap<CampaignNo, State>,
-    results: Vec<Option<ClaimResult>>,
-    open: Vec<Open<'a>>,
-    /// Rows that the inserts reported.
-    inserted: u64,
+/// What became of a batch within its transaction.
+enum Decided {
+    /// The results, and how many of them are new wins.
+    Done(Vec<ClaimResult>, u64),
+    /// Nothing of it may be written: it is to be done without these campaigns.
+    Spoilt(Spoilt),
 }
 
 /// See [`crate::Ledger::claim`].
@@ -59,15 +37,36 @@ pub(super) async fn claim(
     slot: u8,
     asks: &[ClaimAsk],
 ) -> Result<Vec<ClaimResult>, ClaimError> {
-    assert!(slot < super::campaigns::SLOTS, "a fence has 16 slots");
-    let not_done = |fail| ClaimError::NotDone(inner.writer.judge(fail));
+    assert!(slot < SLOTS, "a fence has 16 slots");
     if asks.is_empty() {
         return Ok(Vec::new());
     }
-    let mut write = inner.writer.begin().await.map_err(not_done)?;
-    let (results, won) = match decide(inner, &mut write, slot, asks).await {
-        Ok(decided) => decided,
-        Err(fail) => return Err(not_done(fail)),
+    let mut spoilt = Spoilt::new();
+    let claimed = claim_but(inner, slot, asks, &mut spoilt).await;
+    for (campaign, reason) in &spoilt {
+        halt(inner, *campaign, reason).await;
+    }
+    claimed
+}
+
+/// Claims, leaving out the campaigns that turn out to be `spoilt`.
+async fn claim_but(
+    inner: &Inner,
+    slot: u8,
+    asks: &[ClaimAsk],
+    spoilt: &mut Spoilt,
+) -> Result<Vec<ClaimResult>, ClaimError> {
+    let not_done = |fail| ClaimError::NotDone(inner.writer.judge(fail));
+    let (write, results, won) = loop {
+        let mut write = inner.writer.begin().await.map_err(not_done)?;
+        match decide(inner, &mut write, slot, asks, spoilt).await {
+            Ok(Decided::Done(results, won)) => break (write, results, won),
+            Ok(Decided::Spoilt(more)) => {
+                write.rollback().await.map_err(not_done)?;
+                spoilt.extend(more);
+            }
+            Err(fail) => return Err(not_done(fail)),
+        }
     };
     if won == 0 {
         write.rollback().await.map_err(not_done)?;
@@ -89,6 +88,30 @@ pub(super) async fn claim(
     }
 }
 
+/// Stops a campaign whose books cannot be right. When that fails, the next batch finds out anew.
+async fn halt(inner: &Inner, campaign: CampaignNo, reason: &str) {
+    tracing::error!(
+        campaign.no = campaign.0,
+        reason,
+        "claims of a campaign are stopped"
+    );
+    let halted = async {
+        let sql = "SELECT id FROM campaigns WHERE no = ?";
+        let id: Option<Vec<u8>> = sqlx::query_scalar(sql)
+            .bind(campaign.0)
+            .fetch_optional(&mut *inner.reader().await?)
+            .await?;
+        match id {
+            Some(id) => change::halt(inner, codec::campaign_id(&id)?, reason).await,
+            None => Ok(()),
+        }
+    };
+    if let Err(fail) = halted.await {
+        let error = inner.writer.judge(fail);
+        tracing::error!(campaign.no = campaign.0, %error, "a campaign could not be halted");
+    }
+}
+
 /// Whether the books certainly do not hold a batch whose commit was rolled back.
 async fn absent(inner: &Inner, asks: &[ClaimAsk], results: &[ClaimResult]) -> bool {
     let won = |(_, result): &(_, &ClaimResult)| matches!(result, ClaimResult::Won(_));
@@ -99,36 +122,93 @@ async fn absent(inner: &Inner, asks: &[ClaimAsk], results: &[ClaimResult]) -> bo
     matches!(settle(inner, std::slice::from_ref(ask)).await, Ok(wins) if wins == [None])
 }
 
-/// Everything between BEGIN and COMMIT: the results, and how many of them are new wins.
+/// Everything between BEGIN and COMMIT.
 async fn decide(
     inner: &Inner,
     write: &mut Write<'_>,
     slot: u8,
     asks: &[ClaimAsk],
-) -> Result<(Vec<ClaimResult>, u64), Fail> {
+    spoilt: &mut Spoilt,
+) -> Result<Decided, Fail> {
     let conn = write.conn();
-    // Once per batch, under the lock, and after every claim that was committed: a claim of this
-    // time is a claim of this batch, whatever the clock does.
-    let mut claimed_at = inner.now();
     let mut states = BTreeMap::new();
     for ask in asks {
-        if !states.contains_key(&ask.campaign)
-            && let Some(state) = state(conn, ask.campaign, slot).await?
-        {
-            claimed_at = claimed_at.max(state.last_at.plus_micros(1));
-            states.insert(ask.campaign, state);
+        let campaign = ask.campaign;
+        if states.contains_key(&campaign) || spoilt.contains_key(&campaign) {
+            continue;
+        }
+        match state(conn, campaign, slot).await {
+            Ok(Some(state)) => drop(states.insert(campaign, state)),
+            Ok(None) => {}
+            Err(Fail::Ledger(LedgerError::Corrupt(why))) => drop(spoilt.insert(campaign, why)),
+            Err(fail) => return Err(fail),
         }
     }
-    let mut batch = Batch::admit(claimed_at, states, asks);
-    while !batch.open.is_empty() {
-        batch.round(conn).await?;
+    let mut batch = Batch::admit(inner.now(), states, asks);
+    let mut inserted = 0;
+    loop {
+        let round = batch.next_round();
+        if round.is_empty() {
+            break;
+        }
+        let standings = standing::read(conn, &several(&round), Keys::User).await?;
+        let rows = batch.ordinals(round, standings);
+        inserted += insert_round(conn, &mut batch, &rows).await?;
     }
-    batch.book(conn, slot, asks).await?;
-    let results: Option<Vec<_>> = batch.results.into_iter().collect();
-    let results = results.expect("the rounds end when every ask has its result");
-    let won = results.iter().filter(|r| matches!(r, ClaimResult::Won(_)));
-    let won = won.count() as u64;
-    Ok((results, won))
+    let books = match batch.books(asks) {
+        Ok(books) => books,
+        Err(spoilt) => return Ok(Decided::Spoilt(spoilt)),
+    };
+    let won = books.values().map(|booked| booked.claims).sum();
+    if won != inserted {
+        return Err(corrupt(format!("{inserted} claims were written and {won} won")).into());
+    }
+    for (campaign, booked) in books {
+        book(conn, slot, campaign, booked, batch.claimed_at).await?;
+    }
+    Ok(Decided::Done(batch.results(), won))
+}
+
+/// Inserts a round and decides it; tells how many rows were inserted.
+async fn insert_round<'a>(
+    conn: &mut SqliteConnection,
+    batch: &mut Batch<'a>,
+    rows: &[NewClaim<'a>],
+) -> Result<u64, Fail> {
+    let inserted = insert(conn, rows).await?;
+    if inserted.rows == rows.len() as u64 {
+        // As many as were sent: all of them, and none of another.
+        assert!(inserted.refused.is_empty(), "a refused row is not inserted");
+        batch.all_won(rows);
+    } else {
+        let asks: Vec<_> = rows.iter().map(|row| (row.ask, row.period)).collect();
+        let standings = standing::read(conn, &asks, Keys::All).await?;
+        batch.judge(rows, &standings, &inserted.refused);
+    }
+    Ok(inserted.rows)
+}
+
+/// Adds the new wins of a campaign to its fence.
+async fn book(
+    conn: &mut SqliteConnection,
+    slot: u8,
+    campaign: CampaignNo,
+    booked: Booked,
+    claimed_at: Timestamp,
+) -> Result<(), Fail> {
+    let done = sqlx::query(
+        "UPDATE fence SET claims = claims + ?, amount = amount + ?, last_at = ? \
+         WHERE campaign_no = ? AND slot = ? AND closed = 0",
+    )
+    .bind(codec::to_column(booked.claims)?)
+    .bind(codec::amount_to_column(booked.amount))
+    .bind(claimed_at.micros())
+    .bind(campaign.0)
+    .bind(i64::from(slot))
+    .execute(conn)
+    .await?;
+    assert_eq!(done.rows_affected(), 1, "the slot was open under this lock");
+    Ok(())
 }
 
 async fn state(
@@ -158,224 +238,13 @@ async fn state(
     }))
 }
 
-impl<'a> Batch<'a> {
-    /// Decides what needs no look at the claims: closed, halted, too late.
-    fn admit(
-        claimed_at: Timestamp,
-        states: BTreeMap<CampaignNo, State>,
-        asks: &'a [ClaimAsk],
-    ) -> Self {
-        let mut results = vec![None; asks.len()];
-        let mut open = Vec::with_capacity(asks.len());
-        for (place, ask) in asks.iter().enumerate() {
-            let refused = match states.get(&ask.campaign) {
-                None => Some(ClaimResult::Failed),
-                Some(state) if state.closed => Some(ClaimResult::Closed),
-                Some(state) if state.halted => Some(ClaimResult::Halted),
-                Some(_) if claimed_at.since(ask.asked_at) > ASK_AGE_MAX_MICROS => {
-                    Some(ClaimResult::TooLate)
-                }
-                Some(state) => {
-                    let limit = ask.win_limit;
-                    let period = limit.period(claimed_at, ask.starts_at, state.openings);
-                    open.push(Open { ask, place, period });
-                    None
-                }
-            };
-            results[place] = refused;
-        }
-        // The order of the keys, so that transactions on other databases take their locks in
-        // one order; and the asks of one user side by side.
-        open.sort_by(|a, b| user_of(a).cmp(&user_of(b)).then(a.place.cmp(&b.place)));
-        Self {
-            claimed_at,
-            states,
-            results,
-            open,
-            inserted: 0,
-        }
-    }
-
-    /// One ask of each user: its ordinal is chosen, it is inserted, and what was not inserted
-    /// is read back and decided. Further asks of the same user wait for the next round.
-    async fn round(&mut self, conn: &mut SqliteConnection) -> Result<(), Fail> {
-        let mut this_round = Vec::with_capacity(self.open.len());
-        let mut later = Vec::new();
-        for open in self.open.drain(..) {
-            match this_round.last() {
-                Some(last) if user_of(last) == user_of(&open) => later.push(open),
-                _ => this_round.push(open),
-            }
-        }
-        self.open = later;
-        let rows = self.choose_ordinals(conn, this_round).await?;
-        let inserted = insert(conn, &rows).await?;
-        self.inserted += inserted.rows;
-        if inserted.rows == rows.len() as u64 {
-            // As many as were sent: all of them, and none of another.
-            assert!(inserted.refused.is_empty(), "a refused row is not inserted");
-            for row in &rows {
-                self.results[row.place] = Some(ClaimResult::Won(win_of(row)));
-            }
-            return Ok(());
-        }
-        self.read_back(conn, &rows, &inserted).await
-    }
-
-    /// Where a user can win once, the ordinal is 1 and the keys decide. Where several wins are
-    /// possible, the lowest free one; taps that have won and users at their limit end here.
-    async fn choose_ordinals(
-        &mut self,
-        conn: &mut SqliteConnection,
-        open: Vec<Open<'a>>,
-    ) -> Result<Vec<Row<'a>>, Fail> {
-        let several: Vec<_> = open
-            .iter()
-            .filter(|o| o.ask.win_limit.several())
-            .map(|o| (o.ask, o.period))
-            .collect();
-        let mut standings = if several.is_empty() {
-            Vec::new()
-        } else {
-            standing::read(conn, &several, Keys::User).await?
-        }
-        .into_iter();
-        let mut rows = Vec::with_capacity(open.len());
-        for Open { ask, place, period } in open {
-            let mut ordinal = 1;
-            if ask.win_limit.several() {
-                let standing = standings.next().expect("one standing for each such ask");
-                match resolve(ask, &standing) {
-                    Verdict::Insert(free) => ordinal = free,
-                    Verdict::Settled(result) => {
-                        self.results[place] = Some(result);
-                        continue;
-                    }
-                }
-            }
-            rows.push(Row {
-                ask,
-                place,
-                claimed_at: self.claimed_at,
-                period,
-                ordinal,
-            });
-        }
-        Ok(rows)
-    }
-
-    /// Decides each row from what stands under its keys.
-    async fn read_back(
-        &mut self,
-        conn: &mut SqliteConnection,
-        rows: &[Row<'a>],
-        inserted: &Inserted,
-    ) -> Result<(), Fail> {
-        let asks: Vec<_> = rows.iter().map(|row| (row.ask, row.period)).collect();
-        let standings = standing::read(conn, &asks, Keys::All).await?;
-        for (n, (row, standing)) in rows.iter().zip(&standings).enumerate() {
-            let verdict = resolve(row.ask, standing);
-            self.results[row.place] = Some(match verdict {
-                Verdict::Settled(result) => result,
-                Verdict::Insert(_) if inserted.refused.contains(&n) => ClaimResult::Failed,
-                Verdict::Insert(_) => {
-                    // No writer but this one: a row that is not there, and that nothing stands
-                    // in the way of, cannot be.
-                    let packet = row.ask.packet;
-                    return Err(corrupt(format!("packet {packet} cannot be claimed")).into());
-                }
-            });
-        }
-        Ok(())
-    }
-
-    /// Adds the new wins to the fence, having checked that the campaign can bear them.
-    async fn book(
-        &self,
-        conn: &mut SqliteConnection,
-        slot: u8,
-        asks: &[ClaimAsk],
-    ) -> Result<(), Fail> {
-        let mut new: BTreeMap<CampaignNo, (u64, Fen)> = BTreeMap::new();
-        for (ask, result) in asks.iter().zip(&self.results) {
-            // A row that was there before has an earlier time; it is booked already.
-            let Some(ClaimResult::Won(win)) = result else {
-                continue;
-            };
-            if win.claimed_at == self.claimed_at {
-                let (count, sum) = new.entry(ask.campaign).or_default();
-                *count += 1;
-                *sum = sum
-                    .checked_add(win.amount)
-                    .ok_or_else(|| corrupt(format!("the claims of {:?} overflow", ask.campaign)))?;
-            }
-        }
-        let counted: u64 = new.values().map(|(count, _)| count).sum();
-        assert_eq!(
-            counted, self.inserted,
-            "what is booked is what was inserted"
-        );
-        for (campaign, (count, sum)) in new {
-            self.states[&campaign].bears(campaign, count, sum)?;
-            let booked = sqlx::query(
-                "UPDATE fence SET claims = claims + ?, amount = amount + ?, last_at = ? \
-                 WHERE campaign_no = ? AND slot = ? AND closed = 0",
-            )
-            .bind(codec::to_column(count)?)
-            .bind(codec::amount_to_column(sum))
-            .bind(self.claimed_at.micros())
-            .bind(campaign.0)
-            .bind(i64::from(slot))
-            .execute(&mut *conn)
-            .await?;
-            assert_eq!(
-                booked.rows_affected(),
-                1,
-                "the slot was open under this lock"
-            );
-        }
-        Ok(())
-    }
-}
-
-impl State {
-    /// Refuses what would give out more packets or more money than the campaign has.
-    fn bears(&self, campaign: CampaignNo, count: u64, sum: Fen) -> Result<(), LedgerError> {
-        let sum = self.claimed.checked_add(sum);
-        if self.claims + count <= self.packets && sum.is_some_and(|sum| sum <= self.budget) {
-            return Ok(());
-        }
-        Err(corrupt(format!(
-            "campaign {} would give out more than it has: nothing was written",
-            campaign.0
-        )))
-    }
-}
-
-fn user_of<'a>(open: &Open<'a>) -> (CampaignNo, &'a UserId) {
-    (open.ask.campaign, &open.ask.user)
-}
-
-fn win_of(row: &Row<'_>) -> Win {
-    let ask = row.ask;
-    Win {
-        packet: ask.packet,
-        amount: ask.amount,
-        tier: ask.tier,
-        claimed_at: row.claimed_at,
-        period: row.period,
-        ordinal: row.ordinal,
-        grab_id: ask.grab_id.filter(|_| ask.win_limit.several()),
-    }
-}
-
 /// See [`crate::Ledger::settle`]. The write lock is every slot's lock.
 pub(super) async fn settle(inner: &Inner, asks: &[ClaimAsk]) -> Result<Vec<Option<Win>>, Fail> {
     let mut write = inner.writer.begin().await?;
     let asks: Vec<_> = asks.iter().map(|ask| (ask, 0)).collect();
     let standings = standing::read(write.conn(), &asks, Keys::All).await?;
     write.rollback().await?;
-    let own = |(standing, (ask, _)): (crate::conflict::Standing, &(&ClaimAsk, i64))| {
+    let own = |(standing, (ask, _)): (Standing, &(&ClaimAsk, i64))| {
         let (id, win) = standing.packet?;
         (id == ask.id).then_some(win)
     };

@@ -5,11 +5,10 @@
 
 use std::{ops::Range, sync::LazyLock};
 
-use rules::Timestamp;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fault::{Fail, Fault, fault};
-use crate::{ClaimAsk, codec};
+use crate::{claiming::NewClaim, codec};
 
 /// Rows per statement, largest first; the last is 1, so that any number can be made up.
 const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
@@ -25,17 +24,6 @@ fn statement(rows: usize) -> String {
     )
 }
 
-/// One claim to be written.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Row<'a> {
-    pub(super) ask: &'a ClaimAsk,
-    /// The ask's place in its batch.
-    pub(super) place: usize,
-    pub(super) claimed_at: Timestamp,
-    pub(super) period: i64,
-    pub(super) ordinal: u32,
-}
-
 /// What became of the rows.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Inserted {
@@ -49,7 +37,7 @@ pub(super) struct Inserted {
 /// another reason is halved until that row stands alone.
 pub(super) async fn insert(
     conn: &mut SqliteConnection,
-    rows: &[Row<'_>],
+    rows: &[NewClaim<'_>],
 ) -> Result<Inserted, Fail> {
     let mut inserted = Inserted::default();
     let mut waiting: Vec<Range<usize>> = Vec::new();
@@ -88,7 +76,7 @@ fn largest_fitting(rows: usize) -> Option<(&'static str, usize)> {
 async fn insert_chunk(
     conn: &mut SqliteConnection,
     statement: &'static str,
-    rows: &[Row<'_>],
+    rows: &[NewClaim<'_>],
 ) -> Result<u64, sqlx::Error> {
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for row in rows {
@@ -104,8 +92,7 @@ async fn insert_chunk(
             .bind(row.claimed_at.micros())
             .bind(row.period)
             .bind(i64::from(row.ordinal));
-        let kept = ask.grab_id.filter(|_| ask.win_limit.several());
-        query = query.bind(kept.map(|grab| grab.0.as_bytes().to_vec()));
+        query = query.bind(row.grab_id().map(|grab| grab.0.as_bytes().to_vec()));
     }
     Ok(query.execute(conn).await?.rows_affected())
 }

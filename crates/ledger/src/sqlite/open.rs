@@ -17,14 +17,13 @@ use sqlx::{
 
 use super::{
     SqliteLedger,
-    bundles::Finished,
     checkpoint,
     fault::Fail,
     lead,
     migrate::{SCHEMA, found, migrate},
     write::{BUSY_TIMEOUT, Writer},
 };
-use crate::time::LedgerClock;
+use crate::{bundling::Finished, time::LedgerClock};
 
 /// The ledger's file within a data directory.
 const FILE: &str = "hongbao.db";

@@ -23,6 +23,9 @@ pub(super) async fn read(
     keys: Keys,
 ) -> Result<Vec<Standing>, Fail> {
     let mut standings = vec![Standing::default(); asks.len()];
+    if asks.is_empty() {
+        return Ok(standings);
+    }
     if keys == Keys::All {
         packets(conn, asks, &mut standings).await?;
     }

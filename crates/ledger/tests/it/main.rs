@@ -1,10 +1,13 @@
-//! The ledger's tests: the suite of all databases on SQLite, and what only SQLite promises.
+//! The ledger's tests: the suite of all databases on each of them, and what only some promise.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a call that fails here is a test that fails"
 )]
 
+mod mariadb;
+mod postgres;
+mod servers;
 mod sqlite;
 mod sqlite_files;
 mod tampering;
