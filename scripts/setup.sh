@@ -45,7 +45,7 @@ purpose=${1:-build}
 case $purpose in
   build) commands=(cc make) ;;
   test) commands=(cc make chromium sqlite3 mariadbd initdb redis-server haproxy setpriv) ;;
-  bench) commands=(cc make nginx wrk ip unshare) ;;
+  bench) commands=(cc make nginx wrk ip unshare mariadbd initdb setpriv) ;;
   *)
     echo "usage: scripts/setup.sh build|test|bench" >&2
     exit 64

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { freePort, sleep, startServer } from '../lib/server.mjs';
+import { startDatabase } from './databases.mjs';
 import { idleStreams } from './idle.mjs';
 import { figures, median, setting, table } from './report.mjs';
 import { cpuSeconds, memoryMb, startNginx, writeTokens, wrk } from './tools.mjs';
@@ -29,11 +30,14 @@ const out = join(root, 'target/bench');
 const work = join(out, `work-${process.pid}`);
 const binary = join(root, 'target/release/hongbao');
 const bareInsert = join(root, 'target/release/examples/bare_insert');
+const databaseServer = join(root, 'target/release/examples/database');
+/** The databases that the ledger can be on, besides SQLite. */
+const databases = { mariadb: 'MariaDB', postgres: 'PostgreSQL' };
 
 const say = (text) => console.error(`bench: ${text}`);
 
-/** A server on a data directory of its own. */
-async function serve(name) {
+/** A server on a data directory of its own, its ledger on SQLite or at `database`. */
+async function serve(name, database) {
   const port = await freePort(18_080);
   return startServer(binary, {
     HONGBAO_LISTEN: `127.0.0.1:${port}`,
@@ -41,6 +45,7 @@ async function serve(name) {
     HONGBAO_DATA_DIR: join(work, name),
     HONGBAO_TOKEN_SECRET: secret,
     HONGBAO_THREADS: String(threads),
+    ...(database ? { HONGBAO_DATABASE_URL: database } : {}),
   });
 }
 
@@ -68,9 +73,9 @@ async function soldOut(server, winner, loser) {
 }
 
 /** Every request another user's, all win: wins per second by the ledger's own count. */
-async function wins(connections, tokens) {
+async function wins(connections, tokens, database) {
   rmSync(join(work, 'wins'), { recursive: true, force: true });
-  const server = await serve('wins');
+  const server = await serve('wins', database);
   try {
     const { id } = await server.api('POST', '/campaigns', terms(winTokens));
     const run = wrk(server, {
@@ -91,17 +96,21 @@ async function wins(connections, tokens) {
   }
 }
 
-/** The same rows into the same schema, one thread, in batches of 256. */
-function bare() {
-  const folder = join(work, 'bare');
-  rmSync(folder, { recursive: true, force: true });
-  const result = spawnSync(bareInsert, [folder, String(quick ? 51_200 : 204_800), '256'], { encoding: 'utf8' });
+/** The same rows into the same schema, one thread, in batches of 256; `where`: a folder or a URL. */
+function bare(where, rows) {
+  const result = spawnSync(bareInsert, [where, String(rows), '256'], { encoding: 'utf8' });
   const rate = result.stdout.match(/(\d+) rows\/s/)?.[1];
   if (!rate) throw new Error(`bare_insert: ${result.stdout}${result.stderr}`);
   return { perSecond: Number(rate) };
 }
 
-function contenders(server, nginx, lost, tokens) {
+function bareSqlite() {
+  const folder = join(work, 'bare');
+  rmSync(folder, { recursive: true, force: true });
+  return bare(folder, quick ? 51_200 : 204_800);
+}
+
+function contenders(server, nginx, lost, tokens, servers) {
   const rows = [];
   const add = (row) => rows.push({ ...row, runs: [] });
   const same = { method: 'POST', path: lost.path, tokens, count: losers };
@@ -123,11 +132,22 @@ function contenders(server, nginx, lost, tokens) {
       });
     }
   }
-  add({ id: 'bare', short: 'bare', name: 'bare inserter, batches of 256', once: bare });
+  add({ id: 'bare', short: 'bare', name: 'bare inserter, batches of 256', once: bareSqlite });
   for (const connections of [64, 256]) {
     add({
       id: `win ${connections}`, name: '**durable win**', connections, depth: 1, against: 'bare',
       once: () => wins(connections, tokens),
+    });
+  }
+  for (const [kind, name] of Object.entries(databases)) {
+    const database = () => servers[kind].database();
+    add({
+      id: `bare ${kind}`, short: 'bare', name: `bare inserter on ${name}, batches of 256`,
+      once: async () => bare(await database(), quick ? 20_480 : 102_400),
+    });
+    add({
+      id: `win ${kind}`, name: `**durable win** on ${name}`, connections: 256, depth: 1, against: `bare ${kind}`,
+      once: async () => wins(256, tokens, await database()),
     });
   }
   return rows;
@@ -136,9 +156,10 @@ function contenders(server, nginx, lost, tokens) {
 async function compare(tokens, all) {
   const server = await serve('losing');
   const lost = await soldOut(server, all.at(-1), all[0]);
+  const servers = Object.fromEntries(Object.keys(databases).map((kind) => [kind, startDatabase(kind, databaseServer)]));
   const nginx = await startNginx(join(work, 'nginx'), await freePort(17_000), threads, lost.body);
   try {
-    const rows = contenders(server, nginx, lost, tokens);
+    const rows = contenders(server, nginx, lost, tokens, servers);
     for (let round = 1; round <= rounds; round++) {
       say(`round ${round} of ${rounds}`);
       for (const row of rows) {
@@ -153,6 +174,7 @@ async function compare(tokens, all) {
   } finally {
     await nginx.stop();
     await server.stop();
+    await Promise.all(Object.values(servers).map((each) => each.stop()));
   }
 }
 
@@ -224,6 +246,9 @@ async function main() {
       { name: 'the same against nginx with our requests', value: `${ratio('lose 64/16', 'nginx 64/16')} and ${ratio('lose 256/16', 'nginx 256/16')}` },
       { name: 'durable wins against the bare inserter, 256 connections', value: ratio('win 256', 'bare'), aim: '≥ 0.5 ×' },
       { name: 'durable wins against losing grabs, 256 connections', value: ratio('win 256', 'lose 256/1') },
+      ...Object.entries(databases).map(([kind, name]) => (
+        { name: `durable wins on ${name} against its bare inserter, 256 connections`, value: ratio(`win ${kind}`, `bare ${kind}`), aim: '≥ 0.5 ×' }
+      )),
       { name: `memory of an idle event stream (${idle.count.toLocaleString('en')} of them)`, value: `${idle.kilobytesEach.toFixed(1)} KB` },
       { name: 'memory of an idle `serve`', value: `${rest.idleMb.toFixed(0)} MB`, aim: '< 64 MB' },
       { name: 'CPU of an idle `serve`', value: `${(rest.idleCpuShare * 100).toFixed(1)} % of a core` },

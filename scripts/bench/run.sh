@@ -7,6 +7,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 cargo build --release --locked --quiet -p hongbao
 cargo build --release --locked --quiet -p ledger --example bare_insert
+cargo build --release --locked --quiet -p testkit --example database
 
 # 10,000 idle connections need as many files, on both ends.
 ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
