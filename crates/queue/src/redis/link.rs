@@ -20,7 +20,7 @@ use redis::{
 use tokio::time::Instant;
 
 use super::{
-    CALL_TIMEOUT, CONNECT_TIMEOUT,
+    CONNECT_TIMEOUT,
     target::{OpenError, Target},
 };
 
@@ -52,14 +52,16 @@ pub enum LinkError {
     #[error(transparent)]
     Redis(#[from] RedisError),
     /// There was no answer in time.
-    #[error("Redis did not answer within {CALL_TIMEOUT:?}")]
-    Late,
+    #[error("Redis did not answer within {0:?}")]
+    Late(Duration),
 }
 
 /// See the module.
 pub struct Link {
     target: Target,
     current: Mutex<Current>,
+    /// How long a call may take.
+    call_timeout: Duration,
     /// The metric that counts the commands sent.
     calls: &'static str,
 }
@@ -81,12 +83,12 @@ enum Connection {
 
 impl Connection {
     /// Begins to connect in the background; commands wait for it.
-    fn begin(target: &Target) -> Result<Self, RedisError> {
+    fn begin(target: &Target, call_timeout: Duration) -> Result<Self, RedisError> {
         Ok(match target {
             Target::Single(client) => {
                 let config = ConnectionManagerConfig::new()
                     .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                    .set_response_timeout(Some(CALL_TIMEOUT))
+                    .set_response_timeout(Some(call_timeout))
                     // The next command tries again; a waiting one is to fail soon.
                     .set_number_of_retries(0);
                 let client = Client::clone(client);
@@ -124,15 +126,16 @@ impl Connection {
 }
 
 impl Link {
-    /// A link to the Redis at `url`, which need not be there yet: calls fail until it is.
-    /// `calls` names the counter of the commands sent. To be called within a tokio runtime.
+    /// A link to the Redis at `url`, which need not be there yet: calls fail until it is, and
+    /// each within `call_timeout`. `calls` names the counter of the commands sent. To be called
+    /// within a tokio runtime.
     ///
     /// # Errors
     /// When the URL cannot be used.
-    pub fn open(url: &str, calls: &'static str) -> Result<Self, OpenError> {
-        let target = Target::parse(url)?;
+    pub fn open(url: &str, call_timeout: Duration, calls: &'static str) -> Result<Self, OpenError> {
+        let target = Target::parse(url, call_timeout)?;
         let current = Current {
-            connection: Connection::begin(&target)?,
+            connection: Connection::begin(&target, call_timeout)?,
             number: 1,
             made_at: Instant::now(),
             failures: 0,
@@ -140,6 +143,7 @@ impl Link {
         Ok(Self {
             target,
             current: Mutex::new(current),
+            call_timeout,
             calls,
         })
     }
@@ -218,9 +222,9 @@ impl Link {
             let current = self.current();
             (current.connection.clone(), current.number)
         };
-        let result = match tokio::time::timeout(CALL_TIMEOUT, call(connection)).await {
+        let result = match tokio::time::timeout(self.call_timeout, call(connection)).await {
             Ok(result) => result.map_err(LinkError::from),
-            Err(_) => Err(LinkError::Late),
+            Err(_) => Err(LinkError::Late(self.call_timeout)),
         };
         self.note(number, result.is_ok());
         result
@@ -240,7 +244,7 @@ impl Link {
         if current.failures < FAILURES_MAX || current.made_at.elapsed() < TRIED_FOR {
             return;
         }
-        match Connection::begin(&self.target) {
+        match Connection::begin(&self.target, self.call_timeout) {
             Ok(connection) => {
                 *current = Current {
                     connection,

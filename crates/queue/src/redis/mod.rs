@@ -121,7 +121,7 @@ impl RedisQueue {
     /// When the URL cannot be used.
     pub fn open(url: &str) -> Result<Self, OpenError> {
         Ok(Self {
-            link: Link::open(url, "hongbao_queue_calls_total")?,
+            link: Link::open(url, CALL_TIMEOUT, "hongbao_queue_calls_total")?,
             scripts: Scripts {
                 send: Script::new(include_str!("scripts/send.lua")),
                 receive: Script::new(include_str!("scripts/receive.lua")),

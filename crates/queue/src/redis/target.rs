@@ -1,8 +1,10 @@
 //! Which Redis a URL means.
 
+use std::time::Duration;
+
 use redis::{Client, RedisError, cluster::ClusterClient, io::tcp::TcpSettings};
 
-use super::{CALL_TIMEOUT, CONNECT_TIMEOUT, SILENCE_MAX};
+use super::{CONNECT_TIMEOUT, SILENCE_MAX};
 
 /// How often a cluster's call is sent on, to where a slot has moved, or again when it was not
 /// served there; all within the call's time.
@@ -31,7 +33,7 @@ pub enum OpenError {
 }
 
 impl Target {
-    pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
+    pub(super) fn parse(url: &str, call_timeout: Duration) -> Result<Self, OpenError> {
         let (scheme, rest) = url.split_once("://").ok_or(OpenError::Form)?;
         let (plain, cluster) = match scheme {
             "redis" | "rediss" => (scheme, false),
@@ -46,7 +48,7 @@ impl Target {
                 .is_err();
         }
         if cluster {
-            Self::cluster(plain, rest)
+            Self::cluster(plain, rest, call_timeout)
         } else {
             let client = Client::open(url)?;
             let info = client.get_connection_info().clone();
@@ -56,7 +58,7 @@ impl Target {
     }
 
     /// The nodes of a cluster share user and password, which stand before the first.
-    fn cluster(plain: &str, rest: &str) -> Result<Self, OpenError> {
+    fn cluster(plain: &str, rest: &str, call_timeout: Duration) -> Result<Self, OpenError> {
         let rest = rest.trim_end_matches('/');
         let (login, nodes) = match rest.rsplit_once('@') {
             Some((login, nodes)) => (format!("{login}@"), nodes),
@@ -68,7 +70,7 @@ impl Target {
         let client = ClusterClient::builder(nodes)
             .connection_timeout(CONNECT_TIMEOUT)
             // As long as the whole call: after a lost reply nothing is sent twice.
-            .response_timeout(CALL_TIMEOUT)
+            .response_timeout(call_timeout)
             .retries(CLUSTER_RETRIES)
             .min_retry_wait(CLUSTER_PAUSES_MS.0)
             .max_retry_wait(CLUSTER_PAUSES_MS.1)
@@ -91,6 +93,10 @@ fn tcp() -> TcpSettings {
 mod tests {
     use super::*;
 
+    fn parse(url: &str) -> Result<Target, OpenError> {
+        Target::parse(url, Duration::from_secs(1))
+    }
+
     #[test]
     fn urls_say_where_and_never_show_in_errors() {
         for url in [
@@ -98,14 +104,14 @@ mod tests {
             "redis://:secret@host:6379/3",
             "rediss://user:secret@host:6379",
         ] {
-            assert!(matches!(Target::parse(url), Ok(Target::Single(_))), "{url}");
+            assert!(matches!(parse(url), Ok(Target::Single(_))), "{url}");
         }
         for url in [
             "redis+cluster://a:1,b:2,c:3",
             "redis+cluster://user:sec,ret@a:1,b:2/",
             "rediss+cluster://a:1",
         ] {
-            let parsed = Target::parse(url);
+            let parsed = parse(url);
             assert!(matches!(parsed, Ok(Target::Cluster(_))), "{url}");
         }
         for url in [
@@ -115,7 +121,7 @@ mod tests {
             "redis+cluster://",
             "redis://a:secret",
         ] {
-            let error = Target::parse(url).err().expect(url).to_string();
+            let error = parse(url).err().expect(url).to_string();
             assert!(!error.contains("secret"), "{error}");
         }
     }

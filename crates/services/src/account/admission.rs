@@ -2,21 +2,20 @@
 //!
 //! The rules themselves are in [`rules::admission`], the memory in [`super::attempts`].
 
+mod shared;
+
 use std::{sync::Arc, time::Duration};
 
 use rules::{
     CampaignId, GrabId, Timestamp, UserId,
-    admission::{Attempt, RuleSet, Verdict},
+    admission::{RuleSet, Verdict},
 };
 
+pub use self::shared::SharedGate;
 use super::{
-    attempts::{Attempts, AttemptsError, Change, MemoryAttempts, Swap, Swapped},
+    attempts::{Change, MemoryAttempts},
     registered::Registered,
 };
-
-/// How often an attempt is decided anew because another process changed what it was decided
-/// from. Each time that user's window has just begun, ended or been given back.
-const DECISIONS_MAX: usize = 4;
 
 /// One attempt that is to be decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,161 +106,10 @@ impl Gate {
     }
 }
 
-/// Decides who may try, from attempts that all replicas of the account service share.
-pub struct SharedGate {
-    judge: Judge,
-    attempts: Arc<dyn Attempts>,
-}
-
-impl SharedGate {
-    /// A gate whose random discards follow from `coin_key`, the same on every replica.
-    #[must_use]
-    pub fn new(
-        coin_key: [u8; 32],
-        registered: Arc<Registered>,
-        attempts: Arc<dyn Attempts>,
-    ) -> Self {
-        Self {
-            judge: Judge {
-                coin_key,
-                registered,
-            },
-            attempts,
-        }
-    }
-
-    /// Whether the shared attempts answer, for readiness.
-    ///
-    /// # Errors
-    /// Why they do not.
-    pub async fn ping(&self) -> Result<(), AttemptsError> {
-        self.attempts.ping().await
-    }
-
-    /// As [`Gate::admit`], for many attempts on one campaign in one round trip, decided in this
-    /// order; the verdicts are in it, too. A user's earlier attempt among them counts for the
-    /// later ones.
-    ///
-    /// An attempt whose outcome is an error may have begun the user's window all the same. The
-    /// same tap asked again gets its verdict; one without a Grab-Id may find itself too frequent
-    /// until the window ends.
-    pub async fn admit_all(
-        &self,
-        campaign: CampaignId,
-        rules: &RuleSet,
-        asks: &[Ask],
-        now: Timestamp,
-    ) -> Vec<Result<Verdict, AttemptsError>> {
-        metrics::counter!("hongbao_account_calls_total").increment(asks.len() as u64);
-        let decide = |ask: &Ask, last| {
-            let coin_key = &self.judge.coin_key;
-            rules.attempt(coin_key, campaign, &ask.user, ask.grab_id, now, last)
-        };
-        let mut verdicts: Vec<Option<Result<Verdict, AttemptsError>>> = asks
-            .iter()
-            .map(|ask| self.judge.listed(rules, &ask.user).map(Ok))
-            .collect();
-        let Some(keep_for) = window(rules) else {
-            let decided = verdicts.into_iter().zip(asks);
-            return decided
-                .map(|(listed, ask)| listed.unwrap_or_else(|| Ok(decide(ask, None).0)))
-                .collect();
-        };
-        // Most users have no attempt yet, so that is what is decided from first: the reply says
-        // whether it was so, and if not, what there is.
-        let mut open: Vec<(usize, Option<Attempt>)> = (0..asks.len())
-            .filter(|&at| verdicts[at].is_none())
-            .map(|at| (at, None))
-            .collect();
-        for _ in 0..DECISIONS_MAX {
-            let mut swaps = Vec::with_capacity(open.len());
-            let mut waiting = Vec::with_capacity(open.len());
-            for (at, last) in open.drain(..) {
-                match decide(&asks[at], last) {
-                    (verdict, None) => verdicts[at] = Some(Ok(verdict)),
-                    (verdict, to @ Some(_)) => {
-                        waiting.push((at, verdict));
-                        let user = asks[at].user.clone();
-                        swaps.push(swap(campaign, user, last, to, keep_for));
-                    }
-                }
-            }
-            if swaps.is_empty() {
-                break;
-            }
-            let swapped = self.attempts.swap(&swaps).await;
-            assert_eq!(swapped.len(), swaps.len(), "one result for each swap");
-            for ((at, verdict), swapped) in waiting.into_iter().zip(swapped) {
-                match swapped {
-                    Ok(Swapped::Done) => verdicts[at] = Some(Ok(verdict)),
-                    Ok(Swapped::Found(last)) => open.push((at, last)),
-                    Err(error) => verdicts[at] = Some(Err(error)),
-                }
-            }
-        }
-        let busy = || AttemptsError("others keep changing this user's attempts".into());
-        let decided = verdicts.into_iter();
-        decided.map(|v| v.unwrap_or_else(|| Err(busy()))).collect()
-    }
-
-    /// As [`Gate::withdraw`], for many attempts on one campaign.
-    ///
-    /// # Errors
-    /// The first of those that could not be reached; the others are given back.
-    pub async fn withdraw_all(
-        &self,
-        campaign: CampaignId,
-        asks: &[Ask],
-    ) -> Result<(), AttemptsError> {
-        let mut open: Vec<(&Ask, Option<Attempt>)> = asks.iter().map(|ask| (ask, None)).collect();
-        let mut failed = None;
-        for _ in 0..DECISIONS_MAX {
-            if open.is_empty() {
-                break;
-            }
-            // To put nothing in the place of nothing only tells what there is.
-            let forget = |(ask, last): &(&Ask, Option<Attempt>)| {
-                swap(campaign, ask.user.clone(), *last, None, Duration::ZERO)
-            };
-            let swapped = self
-                .attempts
-                .swap(&open.iter().map(forget).collect::<Vec<_>>())
-                .await;
-            let asked = std::mem::take(&mut open);
-            for ((ask, _), swapped) in asked.into_iter().zip(swapped) {
-                match swapped {
-                    Ok(Swapped::Found(Some(last))) if last.is_given_back_by(ask.grab_id) => {
-                        open.push((ask, Some(last)));
-                    }
-                    Ok(_) => {}
-                    Err(error) => failed = failed.or(Some(error)),
-                }
-            }
-        }
-        failed.map_or(Ok(()), Err)
-    }
-}
-
 /// How long an attempt under `rules` is remembered; `None`: it need not be.
 fn window(rules: &RuleSet) -> Option<Duration> {
     let seconds = rules.attempt_window_seconds()?;
     Some(Duration::from_secs(seconds.into()))
-}
-
-fn swap(
-    campaign: CampaignId,
-    user: UserId,
-    from: Option<Attempt>,
-    to: Option<Attempt>,
-    keep_for: Duration,
-) -> Swap {
-    Swap {
-        campaign,
-        user,
-        from,
-        to,
-        keep_for,
-    }
 }
 
 #[cfg(test)]

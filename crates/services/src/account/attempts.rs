@@ -4,6 +4,8 @@
 //! Whoever remembers never decides: [`rules::admission`] does, from what is remembered, and
 //! [`Attempts::swap`] puts the new in the place of exactly the old that was decided from.
 
+mod redis;
+
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -15,6 +17,8 @@ use moka::{
     sync::Cache,
 };
 use rules::{CampaignId, UserId, admission::Attempt};
+
+pub use self::redis::RedisAttempts;
 
 /// The most attempts that are remembered in one process, over all campaigns; about 200 MB.
 pub const ATTEMPTS_MAX: u64 = 1_000_000;
