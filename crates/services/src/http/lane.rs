@@ -404,8 +404,9 @@ where
         if self.turn.state.load(Relaxed) == ANSWERED {
             self.turn.state.store(LANE, Relaxed);
             self.quiet.since = Instant::now();
-            if !self.waiting.is_empty() || self.ended {
-                // Hyper need not ask for more by itself.
+            // Hyper need not ask for more by itself, so nothing else may start the timer.
+            let too_long = self.quiet.poll(cx).is_ready();
+            if too_long || !self.waiting.is_empty() || self.ended {
                 cx.waker().wake_by_ref();
             }
         }

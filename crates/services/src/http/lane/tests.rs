@@ -235,3 +235,20 @@ async fn a_head_must_come_in_time() {
         assert!(began.elapsed() < HEAD_WITHIN * 4, "a trickle kept it");
     }
 }
+
+/// A connection whose first request came at once is closed as any other when it stays idle.
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends_whatever_its_last_answer_was() {
+    for (sent, answer) in [
+        ("POST /fast/1 HTTP/1.1\r\n\r\n", "lane /fast/1"),
+        ("GET /slow/1 HTTP/1.1\r\n\r\n", "hyper /slow/1 "),
+    ] {
+        let mut client = connect(1_000);
+        client.write_all(sent.as_bytes()).await.unwrap();
+        let mut received = String::new();
+        let ended = client.read_to_string(&mut received);
+        let ended = tokio::time::timeout(HEAD_WITHIN * 2, ended).await;
+        ended.expect("it ends").unwrap();
+        assert!(received.ends_with(answer), "{received}");
+    }
+}
