@@ -44,7 +44,7 @@ keep_services_out() {
 purpose=${1:-build}
 case $purpose in
   build) commands=(cc make) ;;
-  test) commands=(cc make chromium sqlite3 mariadbd initdb redis-server haproxy setpriv) ;;
+  test) commands=(cc make chromium sqlite3 mariadbd initdb redis-server haproxy setpriv openssl) ;;
   bench) commands=(cc make nginx wrk ip unshare mariadbd initdb setpriv) ;;
   *)
     echo "usage: scripts/setup.sh build|test|bench" >&2

@@ -165,6 +165,38 @@ impl Link {
         Ok(())
     }
 
+    /// What the server says about `section` of itself; of a cluster, what each master says.
+    ///
+    /// # Errors
+    /// When one does not answer within the call's time.
+    pub async fn info(&self, section: &str) -> Result<Vec<String>, LinkError> {
+        self.count("info");
+        let mut info = redis::cmd("INFO");
+        info.arg(section);
+        let said = self
+            .bounded(async |mut connection| match &mut connection {
+                Connection::Single(connection) => connection.req_packed_command(&info).await,
+                Connection::Cluster(connection) => {
+                    let masters = (MultipleNodeRoutingInfo::AllMasters, None);
+                    connection
+                        .route_command(info, RoutingInfo::MultiNode(masters))
+                        .await
+                }
+            })
+            .await?;
+        match said {
+            // By the address of each.
+            Value::Map(said) => {
+                let said = said.into_iter();
+                said.map(|(_, one)| Ok(redis::from_redis_value(one).map_err(RedisError::from)?))
+                    .collect()
+            }
+            one => Ok(vec![
+                redis::from_redis_value(one).map_err(RedisError::from)?,
+            ]),
+        }
+    }
+
     /// Runs `command`, which `call` stands for in the metrics.
     ///
     /// # Errors

@@ -134,6 +134,20 @@ impl RedisQueue {
         })
     }
 
+    /// The server's `maxmemory-policy` when it may evict what a queue holds, which makes packets
+    /// wait for the reconciler; of a cluster, that of any master.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn evicts(&self) -> Result<Option<String>> {
+        let infos = self.link.info("memory").await?;
+        let policies = infos.iter().flat_map(|info| info.lines());
+        let mut policies = policies.filter_map(|line| line.strip_prefix("maxmemory_policy:"));
+        // Those that are `volatile` evict only what expires, and no key of a queue does.
+        let evicting = policies.find(|policy| policy.starts_with("allkeys"));
+        Ok(evicting.map(|policy| policy.trim().to_owned()))
+    }
+
     /// Puts `queue` among the names, from which all messages are counted.
     async fn name(&self, queue: &QueueName) -> Result<()> {
         let mut command = ::redis::cmd("SADD");

@@ -7,8 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use queue::{Queue as _, QueueName, RedisQueue, conformance::Suite, redis::CALL_TIMEOUT};
+use queue::{Queue as _, QueueName, RedisQueue, redis::CALL_TIMEOUT};
 use testkit::{Redis, RedisCluster};
+
+use crate::redis::suite;
 
 /// The time of a call, and what a machine under load may add.
 const IN_TIME: Duration = CALL_TIMEOUT.saturating_add(Duration::from_millis(900));
@@ -97,7 +99,7 @@ async fn a_killed_server_that_comes_up_empty_is_noticed() {
     assert_eq!(queue.filled(&filled).await.expect("filled"), [false]);
     let received = queue.receive(&name, 9, LEASE).await.expect("receive");
     assert_eq!(received.len(), 1, "only what was sent since");
-    Suite::new(queue).run().await;
+    suite(&queue).run().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +124,7 @@ async fn a_stopped_server_is_not_waited_for() {
     }
     redis.signal("CONT");
     works_again(&queue, &name).await;
-    Suite::new(queue).run().await;
+    suite(&queue).run().await;
 }
 
 /// A queue of each shard of the cluster.
@@ -183,7 +185,7 @@ async fn a_cluster_fails_over_and_a_lost_shard_is_noticed() {
         queue.filled(&names).await.expect("filled"),
         [true, false, true]
     );
-    Suite::new(queue).run().await;
+    suite(&queue).run().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,13 +12,18 @@ fn open(url: &str) -> Arc<RedisQueue> {
     Arc::new(RedisQueue::open(url).expect("the URL is right"))
 }
 
+/// The suite, with a visibility timeout that is shorter than its own.
+pub(crate) fn suite(queue: &Arc<RedisQueue>) -> Suite {
+    Suite {
+        visibility: Duration::from_millis(500),
+        ..Suite::new(queue.clone())
+    }
+}
+
 /// All of it: the suite plainly, through a wrapper without faults, and with faults.
 async fn conforms(url: &str) {
     let queue = open(url);
-    let suite = Suite {
-        visibility: Duration::from_millis(500),
-        ..Suite::new(queue.clone())
-    };
+    let suite = suite(&queue);
     suite.run().await;
     let wrapped = FaultyQueue::new(queue.clone(), Faults::default(), 1);
     let wrapped = Suite {
@@ -41,6 +46,8 @@ async fn one_server_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cluster_conforms() {
     let cluster = RedisCluster::start();
+    let evicts = open(&cluster.url()).evicts().await;
+    assert_eq!(evicts.expect("every master says so"), None);
     conforms(&cluster.url()).await;
 }
 
@@ -109,6 +116,20 @@ async fn a_server_that_forgot_the_scripts_gets_them_again() {
         assert_eq!(received.expect("receive").len(), 1);
         assert_eq!(redis.cli(&["SCRIPT", "FLUSH"]), "OK");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_may_evict_messages_is_told() {
+    let redis = Redis::start();
+    let queue = open(&redis.url());
+    let set = |policy| redis.cli(&["CONFIG", "SET", "maxmemory-policy", policy]);
+    for harmless in ["noeviction", "volatile-lru"] {
+        assert_eq!(set(harmless), "OK");
+        assert_eq!(queue.evicts().await.expect("evicts"), None);
+    }
+    assert_eq!(set("allkeys-lru"), "OK");
+    let evicts = queue.evicts().await.expect("evicts");
+    assert_eq!(evicts.as_deref(), Some("allkeys-lru"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
