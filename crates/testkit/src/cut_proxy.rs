@@ -1,5 +1,5 @@
 //! A TCP proxy that loses an answer at the worst moment: the connection is cut when a marked
-//! request, such as `COMMIT`, has been sent but not answered.
+//! request, such as a COMMIT, has been sent but not answered.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -11,6 +11,11 @@ use std::{
     thread,
     time::Duration,
 };
+
+/// COMMIT as MySQL's clients send it. (`READ COMMITTED` holds the word too.)
+pub const COMMIT_TO_MYSQL: &str = "\u{3}COMMIT";
+/// COMMIT as PostgreSQL's clients send it.
+pub const COMMIT_TO_POSTGRES: &str = "COMMIT\0";
 
 /// What becomes of the marked request. The client sees the same each time: no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

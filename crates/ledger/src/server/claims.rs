@@ -9,7 +9,10 @@
 //! transaction had it first must be visible when it is read back, and a snapshot of the
 //! transaction's begin would hide it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use rules::Timestamp;
 
@@ -32,6 +35,11 @@ use crate::{
     codec::corrupt,
     issue::SLOTS,
 };
+
+/// How long a batch may take, tries and all, but for its COMMIT.
+const CLAIM_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long its COMMIT may take before the batch is in doubt.
+const COMMIT_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 /// What became of a batch within its transaction.
 enum Decided {
@@ -69,8 +77,11 @@ async fn claim_but(
 ) -> Result<Vec<ClaimResult>, ClaimError> {
     let mut patience = Patience::new();
     let mut care = Care::Usual;
+    let deadline = Instant::now() + CLAIM_TIMEOUT;
     loop {
-        let tried = attempt(inner, slot, asks, spoilt, care).await;
+        let tx = inner.begin_by(deadline).await;
+        let tx = tx.map_err(|fail| ClaimError::NotDone(fail.judge()))?;
+        let tried = attempt(inner, tx, slot, asks, spoilt, care).await;
         match tried {
             Ok(Some(results)) => return Ok(results),
             // Without the campaigns that were found to be spoilt.
@@ -92,12 +103,12 @@ async fn claim_but(
 /// One transaction. `None`: nothing was written, and `spoilt` has grown.
 async fn attempt(
     inner: &Inner,
+    mut tx: Tx,
     slot: u8,
     asks: &[ClaimAsk],
     spoilt: &mut Spoilt,
     care: Care,
 ) -> Result<Option<Vec<ClaimResult>>, CommitFault> {
-    let mut tx = inner.begin().await.map_err(CommitFault::NotDone)?;
     let decided = match decide(inner, &mut tx, slot, asks, spoilt, care).await {
         Ok(decided) => decided,
         Err(fail) => {
@@ -117,7 +128,7 @@ async fn attempt(
             Ok(Some(results))
         }
         Decided::Done(results, _) => {
-            tx.commit().await?;
+            tx.commit_within(COMMIT_TIMEOUT).await?;
             Ok(Some(results))
         }
         Decided::Spoilt(more) => {

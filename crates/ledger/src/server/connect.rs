@@ -13,12 +13,14 @@ use crate::OpenError;
 
 /// How long a caller waits for a connection, made or given back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(2_000);
-/// Connections that write: a group commit for each slot would be 16, and organisers' calls.
-const WRITERS_MAX: u32 = 8;
+/// Connections that write. A node commits one batch of claims at a time; the others are for what
+/// goes on beside it. Few, because every replica of every service has as many, and MySQL takes
+/// 151 together unless told otherwise.
+const WRITERS_MAX: u32 = 6;
 /// Connections that read.
-const READERS_MAX: u32 = 6;
-/// An unused connection is closed after this: before firewalls and servers forget it.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+const READERS_MAX: u32 = 4;
+/// An unused connection is closed after this, or twice this: before the server does it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection is made anew after this, so that a server that was added is used.
 const LIFETIME: Duration = Duration::from_secs(1_800);
 
@@ -56,7 +58,7 @@ pub(super) fn pool(url: &str, purpose: Use) -> Result<Pool, OpenError> {
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
                         for setting in mysql_session(purpose) {
-                            connection.execute(*setting).await?;
+                            connection.execute(setting).await?;
                         }
                         Ok(())
                     })
@@ -109,30 +111,26 @@ fn connections(purpose: Use) -> u32 {
 }
 
 /// Settings of a MySQL session. A value out of range must be an error, never cut to fit; a lock
-/// is waited for a second, the least that InnoDB knows.
-fn mysql_session(purpose: Use) -> &'static [&'static str] {
-    const MODE: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,\
-                        ERROR_FOR_DIVISION_BY_ZERO', SESSION autocommit = 1";
-    const LOCKS: &str = "SET SESSION innodb_lock_wait_timeout = 1";
-    match purpose {
-        Use::Write => &[
-            MODE,
-            LOCKS,
-            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        ],
-        Use::Read => &[
-            MODE,
-            LOCKS,
-            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-        ],
-    }
+/// is waited for a second, the least that InnoDB knows; and a transaction of a process that has
+/// gone without a word must not keep its locks for the eight hours of the usual `wait_timeout`
+/// (MariaDB can be told so to the second).
+fn mysql_session(purpose: Use) -> [&'static str; 2] {
+    const SETTINGS: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,\
+         ERROR_FOR_DIVISION_BY_ZERO', SESSION autocommit = 1, \
+         SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 5, \
+         SESSION wait_timeout = 180 /*M!100300 , SESSION idle_transaction_timeout = 10 */";
+    let isolation = match purpose {
+        Use::Write => "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        Use::Read => "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    };
+    [SETTINGS, isolation]
 }
 
 /// Settings of a PostgreSQL session, in one round.
 fn postgres_session(purpose: Use) -> &'static str {
     match purpose {
         Use::Write => {
-            "SET lock_timeout = '1s'; SET statement_timeout = '2s'; \
+            "SET lock_timeout = '400ms'; SET statement_timeout = '2s'; \
              SET idle_in_transaction_session_timeout = '10s'; \
              SET default_transaction_isolation = 'read committed'"
         }

@@ -156,7 +156,7 @@ async fn unlock(conn: &mut Conn) -> Result<(), Fail> {
         Dialect::Postgres => {
             conn.raw(format!("SELECT pg_advisory_unlock({LOCK})"))
                 .await?;
-            conn.raw("SET lock_timeout = '1s'; SET statement_timeout = '2s'".into())
+            conn.raw("SET lock_timeout = '400ms'; SET statement_timeout = '2s'".into())
                 .await?;
         }
     }

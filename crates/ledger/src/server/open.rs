@@ -1,6 +1,9 @@
 //! Opening: connections, the schema, the clock.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rules::{Clock, Timestamp};
 
@@ -11,9 +14,14 @@ use super::{
     fault::Fail,
     migrate,
     offset::{OffsetClock, TimeSource, keep_measuring},
-    sql::{Conn, Pool, SNAPSHOT_TIMEOUT, STATEMENT_TIMEOUT, Texts, Tx},
+    sql::{Conn, Pool, SNAPSHOT_TIMEOUT, Texts, Tx},
 };
 use crate::{LedgerError, OpenError, bundling::Finished, time::LedgerClock};
+
+/// How long a transaction that writes may take, but for its COMMIT.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for one that writes very many rows.
+const LONG_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What an open ledger is made of.
 pub(super) struct Inner {
@@ -33,15 +41,24 @@ impl Inner {
         self.writers.dialect()
     }
 
-    /// Begins a transaction that writes (READ COMMITTED).
+    /// Begins a transaction that writes (READ COMMITTED), all of which is to be done soon.
     pub(super) async fn begin(&self) -> Result<Tx, Fail> {
+        self.begin_by(Instant::now() + WRITE_TIMEOUT).await
+    }
+
+    /// As [`Self::begin`], for very many rows.
+    pub(super) async fn begin_long(&self) -> Result<Tx, Fail> {
+        self.begin_by(Instant::now() + LONG_WRITE_TIMEOUT).await
+    }
+
+    /// As [`Self::begin`]; all of it before COMMIT is to be done by `deadline`.
+    pub(super) async fn begin_by(&self, deadline: Instant) -> Result<Tx, Fail> {
         let begin = match self.dialect() {
             Dialect::MySql => "START TRANSACTION",
             Dialect::Postgres => "BEGIN",
         };
         self.count_transaction();
-        let conn = self.writers.acquire(&self.texts, STATEMENT_TIMEOUT).await?;
-        conn.begin(begin).await
+        self.writers.begin(&self.texts, begin, deadline).await
     }
 
     /// Begins a transaction that sees one instant of the books.
@@ -51,8 +68,8 @@ impl Inner {
             Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         };
         self.count_transaction();
-        let conn = self.readers.acquire(&self.texts, SNAPSHOT_TIMEOUT).await?;
-        conn.begin(begin).await
+        let deadline = Instant::now() + SNAPSHOT_TIMEOUT;
+        self.readers.begin(&self.texts, begin, deadline).await
     }
 
     /// A connection for single statements that read.

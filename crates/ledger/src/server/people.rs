@@ -27,7 +27,7 @@ const PAGE: u32 = 10_000;
 
 /// A transaction before whose end no other adds users or organisers.
 async fn alone(inner: &Inner) -> Result<Tx, Fail> {
-    let mut tx = inner.begin().await?;
+    let mut tx = inner.begin_long().await?;
     let sql = "SELECT value FROM meta WHERE name = 'people' FOR UPDATE";
     tx.fetch_one(sql, &[]).await?;
     Ok(tx)

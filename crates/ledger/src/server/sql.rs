@@ -15,7 +15,7 @@ use std::{
     collections::HashMap,
     io,
     sync::{Arc, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{
@@ -25,6 +25,7 @@ use sqlx::{
     postgres::{PgArguments, PgPool},
     query::Query,
 };
+use tokio::time::timeout_at;
 
 use super::{
     dialect::{Dialect, literal},
@@ -89,9 +90,32 @@ impl Pool {
             link,
             texts: texts.clone(),
             timeout,
+            deadline: None,
             spoilt: false,
             in_transaction: false,
         })
+    }
+
+    /// A connection in a transaction, all of which before COMMIT is to be done by `deadline`. A
+    /// connection that turns out to be broken, as all are after the server was restarted, is
+    /// replaced by another.
+    pub(super) async fn begin(
+        &self,
+        texts: &Arc<Texts>,
+        begin: &'static str,
+        deadline: Instant,
+    ) -> Result<Tx, Fail> {
+        loop {
+            let acquiring = timeout_at(deadline.into(), self.acquire(texts, STATEMENT_TIMEOUT));
+            let mut conn = acquiring.await.unwrap_or_else(|_| Err(late()))?;
+            conn.deadline = Some(deadline);
+            match conn.begin(begin).await {
+                Err(fail) if fail.fault() == Fault::Lost && Instant::now() < deadline => {
+                    tracing::debug!(error = %fail.judge(), "a connection was broken");
+                }
+                begun => return begun,
+            }
+        }
     }
 
     /// Closes every connection, once it is given back.
@@ -112,7 +136,10 @@ enum Link {
 pub(super) struct Conn {
     link: Link,
     texts: Arc<Texts>,
+    /// For each statement.
     timeout: Duration,
+    /// For all statements together.
+    deadline: Option<Instant>,
     /// A call is under way, was given up or went wrong.
     spoilt: bool,
     in_transaction: bool,
@@ -315,16 +342,13 @@ impl Conn {
         &mut self,
         call: impl AsyncFnOnce(&mut Link) -> Result<T, sqlx::Error>,
     ) -> Result<T, Fail> {
-        self.spoilt = true;
-        let called = tokio::time::timeout(self.timeout, call(&mut self.link)).await;
-        let result = called.unwrap_or_else(|_| {
-            let what = "the database did not answer in time";
-            Err(sqlx::Error::Io(io::Error::new(
-                io::ErrorKind::TimedOut,
-                what,
-            )))
+        let within = self.deadline.map_or(self.timeout, |deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            left.min(self.timeout)
         });
-        let result = result.map_err(Fail::Sql);
+        self.spoilt = true;
+        let called = tokio::time::timeout(within, call(&mut self.link)).await;
+        let result = called.map_or_else(|_| Err(late()), |result| result.map_err(Fail::Sql));
         self.spoilt = matches!(&result, Err(fail) if fail.fault() == Fault::Lost);
         result
     }
@@ -360,7 +384,13 @@ impl std::ops::DerefMut for Tx {
 
 impl Tx {
     /// Commits. Whatever the database does not clearly refuse is [`CommitFault::Unknown`].
-    pub(super) async fn commit(mut self) -> Result<(), CommitFault> {
+    pub(super) async fn commit(self) -> Result<(), CommitFault> {
+        self.commit_within(STATEMENT_TIMEOUT).await
+    }
+
+    /// As [`Self::commit`]; without an answer in `timeout` the outcome is unknown.
+    pub(super) async fn commit_within(mut self, timeout: Duration) -> Result<(), CommitFault> {
+        (self.0.deadline, self.0.timeout) = (None, timeout);
         match self.0.raw("COMMIT".to_owned()).await {
             Ok(_) => {
                 self.0.in_transaction = false;
@@ -380,6 +410,14 @@ impl Tx {
         self.0.in_transaction = false;
         Ok(())
     }
+}
+
+fn late() -> Fail {
+    let what = "the database did not answer in time";
+    Fail::Sql(sqlx::Error::Io(io::Error::new(
+        io::ErrorKind::TimedOut,
+        what,
+    )))
 }
 
 type MySqlQuery<'q> = Query<'q, MySql, MySqlArguments>;

@@ -6,8 +6,13 @@
 )]
 
 mod mariadb;
+mod on_servers;
+mod outcomes;
 mod postgres;
+mod schemas;
 mod servers;
+mod several;
+mod shared;
 mod sqlite;
 mod sqlite_files;
 mod tampering;

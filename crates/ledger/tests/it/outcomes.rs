@@ -1,0 +1,260 @@
+//! What becomes of a claim when the database or the way to it fails: rolled back and tried again,
+//! known not to be done, or in doubt and settled.
+
+use std::{sync::Arc, time::Duration};
+
+use ledger::{
+    ClaimError, ClaimResult, Ledger as _, ServerLedger,
+    conformance::bench::{Bench, Rain, won},
+};
+use rules::WinLimit;
+use sqlx::{AssertSqlSafe, Connection as _};
+use testkit::{
+    Cut, CutProxy,
+    cut_proxy::{COMMIT_TO_MYSQL, COMMIT_TO_POSTGRES},
+};
+
+use crate::{
+    on_servers::on_servers,
+    servers::{Backend, Database, open},
+};
+
+on_servers! {
+    a_deadlock_is_rolled_back_and_tried_again,
+    a_lock_that_stays_held_ends_in_not_done,
+    a_commit_whose_answer_is_lost_is_settled_as_won,
+    a_commit_that_was_never_sent_is_settled_as_free,
+    settling_waits_for_a_commit_that_comes_late,
+    a_claim_given_up_leaves_nothing,
+    broken_connections_are_replaced,
+}
+
+/// A connection of somebody else, in a transaction.
+enum Stranger {
+    MySql(sqlx::MySqlConnection),
+    Postgres(sqlx::PgConnection),
+}
+
+impl Stranger {
+    async fn begin(database: &Database) -> Self {
+        let url = database.url();
+        let mut stranger = match database.backend {
+            Backend::MariaDb => Self::MySql(sqlx::MySqlConnection::connect(&url).await.unwrap()),
+            Backend::Postgres => Self::Postgres(sqlx::PgConnection::connect(&url).await.unwrap()),
+        };
+        stranger.run("START TRANSACTION".into()).await;
+        stranger
+    }
+
+    async fn run(&mut self, sql: String) {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        match self {
+            Self::MySql(conn) => drop(sql.execute(conn).await.unwrap()),
+            Self::Postgres(conn) => drop(sql.execute(conn).await.unwrap()),
+        }
+    }
+
+    /// Inserts claims of `packets`, each by a user of its own.
+    async fn claim(&mut self, campaign: i64, packets: impl Iterator<Item = u32>) {
+        let row = |packet| {
+            let id = match self {
+                Self::MySql(_) => format!("x'{packet:032x}'"),
+                Self::Postgres(_) => format!("decode('{packet:032x}', 'hex')"),
+            };
+            format!("({campaign}, 1, {packet}, {id}, {id}, 1, 0, 0, 1, 15, 1)")
+        };
+        let rows: Vec<_> = packets.map(row).collect();
+        let sql = format!(
+            "INSERT INTO claims (campaign_no, wave, idx, claim_id, user_id, amount, claimed_at, \
+             period, ordinal, slot, slot_seq) VALUES {}",
+            rows.join(",")
+        );
+        self.run(sql).await;
+    }
+}
+
+async fn until_somebody_waits(database: &Database) {
+    while database.waiting() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn setting(backend: Backend) -> (Database, Bench, Arc<Rain>) {
+    let database = backend.new_database();
+    let bench = database.bench().await;
+    let rain = Arc::new(Rain::open(&bench, 8, WinLimit::ONE).await);
+    (database, bench, rain)
+}
+
+/// Two transactions that each want what the other has: the claim gives way, and is made again.
+async fn a_deadlock_is_rolled_back_and_tried_again(backend: Backend) {
+    let (database, bench, rain) = setting(backend).await;
+    let mut stranger = Stranger::begin(&database).await;
+    // Many rows, so that MySQL, which takes back the smaller transaction, takes back the claim.
+    stranger.claim(999, 1..=200).await;
+    stranger.claim(rain.campaign.no.0, 2..=2).await;
+    let (ledger, asks) = (
+        bench.ledger.clone(),
+        [rain.ask("ann", 1, 1), rain.ask("bob", 1, 2)],
+    );
+    let claiming = tokio::spawn(async move { ledger.claim(0, &asks).await });
+    until_somebody_waits(&database).await;
+    // Has to wait for the claim's packet 1, which waits for the stranger's packet 2.
+    stranger.claim(rain.campaign.no.0, 1..=1).await;
+    stranger.run("ROLLBACK".into()).await;
+    for result in claiming.await.unwrap().unwrap() {
+        won(&result);
+    }
+    assert_eq!(rain.balanced().await.packets.claimed, 2);
+}
+
+/// A slot whose lock somebody keeps: the claim ends by itself, nothing is written, and later it
+/// is won.
+async fn a_lock_that_stays_held_ends_in_not_done(backend: Backend) {
+    let (database, bench, rain) = setting(backend).await;
+    let mut stranger = Stranger::begin(&database).await;
+    let no = rain.campaign.no.0;
+    let lock = format!("SELECT 1 FROM fence WHERE campaign_no = {no} AND slot = 3 FOR UPDATE");
+    stranger.run(lock).await;
+    let asks = [rain.ask("ann", 1, 1)];
+    let refused = bench.ledger.claim(3, &asks).await;
+    assert!(
+        matches!(refused, Err(ClaimError::NotDone(_))),
+        "{refused:?}"
+    );
+    // Another slot is not held up.
+    won(&bench
+        .ledger
+        .claim(4, &[rain.ask("bob", 1, 2)])
+        .await
+        .unwrap()[0]);
+    stranger.run("ROLLBACK".into()).await;
+    won(&bench.ledger.claim(3, &asks).await.unwrap()[0]);
+    assert_eq!(rain.balanced().await.packets.claimed, 2);
+}
+
+fn commit_to(backend: Backend) -> &'static str {
+    match backend {
+        Backend::MariaDb => COMMIT_TO_MYSQL,
+        Backend::Postgres => COMMIT_TO_POSTGRES,
+    }
+}
+
+/// A handle whose connections go through a proxy.
+async fn through_proxy(database: &Database, bench: &Bench) -> (CutProxy, ServerLedger) {
+    let proxy = CutProxy::start(database.port());
+    let url = database.url_through(proxy.port());
+    let ledger = open(&url, &bench.clock).await;
+    (proxy, ledger)
+}
+
+/// COMMIT was done, and its answer lost.
+async fn a_commit_whose_answer_is_lost_is_settled_as_won(backend: Backend) {
+    let (database, bench, rain) = setting(backend).await;
+    let (proxy, ledger) = through_proxy(&database, &bench).await;
+    let asks = [rain.ask("ann", 1, 1), rain.ask("bob", 1, 2)];
+    proxy.cut_next(commit_to(backend), Cut::Answered);
+    let doubtful = ledger.claim(5, &asks).await;
+    assert!(
+        matches!(doubtful, Err(ClaimError::InDoubt(_))),
+        "{doubtful:?}"
+    );
+    assert_eq!(proxy.cuts(), 1);
+    let settled = ledger.settle(5, &asks).await.unwrap();
+    let again = ledger.claim(5, &asks).await.unwrap();
+    for (settled, again) in settled.into_iter().zip(&again) {
+        assert_eq!(settled, Some(won(again)), "the same win");
+    }
+    assert_eq!(rain.balanced().await.packets.claimed, 2);
+}
+
+/// The connection broke before COMMIT reached the database: what was in doubt is free.
+async fn a_commit_that_was_never_sent_is_settled_as_free(backend: Backend) {
+    let (database, bench, rain) = setting(backend).await;
+    let (proxy, ledger) = through_proxy(&database, &bench).await;
+    let asks = [rain.ask("ann", 1, 1), rain.ask("bob", 1, 2)];
+    proxy.cut_next(commit_to(backend), Cut::NeverSent);
+    let doubtful = ledger.claim(5, &asks).await;
+    assert!(
+        matches!(doubtful, Err(ClaimError::InDoubt(_))),
+        "{doubtful:?}"
+    );
+    assert_eq!(ledger.settle(5, &asks).await.unwrap(), [None, None]);
+    // Nobody has them: another may, and so may the same users.
+    won(&ledger.claim(6, &[rain.ask("eve", 1, 1)]).await.unwrap()[0]);
+    won(&ledger.claim(5, &[rain.ask("ann", 1, 2)]).await.unwrap()[0]);
+    assert_eq!(rain.balanced().await.packets.claimed, 2);
+}
+
+/// The node is cut off, but its COMMIT is still on the way to the database: settling must not
+/// say that the packet is free before it has arrived.
+async fn settling_waits_for_a_commit_that_comes_late(backend: Backend) {
+    let (database, bench, rain) = setting(backend).await;
+    let (proxy, ledger) = through_proxy(&database, &bench).await;
+    let asks = [rain.ask("ann", 1, 1)];
+    proxy.cut_next(
+        commit_to(backend),
+        Cut::SentAfter(Duration::from_millis(600)),
+    );
+    let doubtful = ledger.claim(5, &asks).await;
+    assert!(
+        matches!(doubtful, Err(ClaimError::InDoubt(_))),
+        "{doubtful:?}"
+    );
+    // Time and again, as the node does: a time-out of the lock says nothing yet.
+    let settled = loop {
+        if let Ok(settled) = ledger.settle(5, &asks).await {
+            break settled;
+        }
+    };
+    let again = ledger.claim(5, &asks).await.unwrap();
+    assert_eq!(settled, [Some(won(&again[0]))]);
+    assert_eq!(rain.balanced().await.packets.claimed, 1);
+}
+
+/// A claim whose task is given up in the middle leaves neither rows nor locks.
+async fn a_claim_given_up_leaves_nothing(backend: Backend) {
+    let (database, bench, rain) = setting(backend).await;
+    let mut stranger = Stranger::begin(&database).await;
+    stranger.claim(rain.campaign.no.0, 1..=1).await;
+    let (ledger, asks) = (bench.ledger.clone(), [rain.ask("ann", 1, 1)]);
+    let claiming = tokio::spawn(async move { ledger.claim(0, &asks).await });
+    until_somebody_waits(&database).await;
+    claiming.abort();
+    assert!(claiming.await.unwrap_err().is_cancelled());
+    stranger.run("ROLLBACK".into()).await;
+    assert_eq!(rain.report().await.packets.claimed, 0);
+    let results = loop {
+        // Until the database has noticed that the other connection is gone.
+        let asks = [rain.ask("bob", 1, 1), rain.ask("ann", 1, 2)];
+        if let Ok(results) = bench.ledger.claim(0, &asks).await {
+            break results;
+        }
+    };
+    for result in &results {
+        won(result);
+    }
+    assert_eq!(rain.balanced().await.packets.claimed, 2);
+}
+
+/// Connections that broke while nobody used them cost no call.
+async fn broken_connections_are_replaced(backend: Backend) {
+    let (database, bench, rain) = setting(backend).await;
+    let (proxy, ledger) = through_proxy(&database, &bench).await;
+    let mut claims = Vec::new();
+    for slot in 0..4_u8 {
+        let (ledger, rain) = (ledger.clone(), rain.clone());
+        claims.push(tokio::spawn(async move {
+            let name = format!("user {slot}");
+            let ask = rain.ask(&name, 1, u32::from(slot) + 1);
+            ledger.claim(slot, &[ask]).await.unwrap()
+        }));
+    }
+    for claim in claims {
+        won(&claim.await.unwrap()[0]);
+    }
+    proxy.break_all();
+    let results = ledger.claim(0, &[rain.ask("late", 1, 8)]).await.unwrap();
+    assert!(matches!(results[..], [ClaimResult::Won(_)]));
+    assert_eq!(rain.balanced().await.packets.claimed, 5);
+}
