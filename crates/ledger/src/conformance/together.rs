@@ -198,13 +198,22 @@ async fn follow(
     ledger: Arc<dyn Ledger>,
     done: Arc<AtomicBool>,
 ) -> BTreeMap<uuid::Uuid, (i64, String)> {
-    let (mut seen, mut known) = (0, BTreeMap::new());
+    let mut seen = 0;
+    let mut known: BTreeMap<uuid::Uuid, (i64, String)> = BTreeMap::new();
     loop {
         let last = done.load(Ordering::SeqCst);
         for campaign in ledger.campaigns_since(seen).await.unwrap() {
             assert!(campaign.version > seen, "ascending");
             seen = campaign.version;
             known.insert(campaign.id.0, (campaign.version, campaign.title));
+        }
+        for campaign in ledger.campaigns(None, 99).await.unwrap() {
+            let heard = known.get(&campaign.id.0).map(|(version, _)| *version);
+            assert!(
+                campaign.version > seen || heard >= Some(campaign.version),
+                "version {} came to light after {seen}",
+                campaign.version
+            );
         }
         if last {
             return known;
