@@ -1,0 +1,1 @@
+//! The message service: typed requests and replies, and a client that retries.

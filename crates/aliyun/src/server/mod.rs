@@ -1,0 +1,1 @@
+//! The offline servers: a tool for development and tests, never for production.

@@ -1,0 +1,1 @@
+//! The log service: typed requests and replies, and a client that retries.
