@@ -1,5 +1,5 @@
 # Each target is one line; scripts/ does the work. `make` alone lists them.
-.PHONY: help demo build web test lint check-docs crash bench
+.PHONY: help demo build web test lint check-docs crash soak calls bench
 
 help:          ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1 — /'
@@ -24,6 +24,12 @@ check-docs:    ## the documents name only what exists
 
 crash:         ## kill -9 under load, ROUNDS=500 times
 	@ROUNDS=$(or $(ROUNDS),500) cargo test --locked -p hongbao --test it crash:: -- --nocapture
+
+soak:          ## every failure of the cluster tests, ROUNDS=10 times as often
+	@scripts/setup.sh test && ROUNDS=$(or $(ROUNDS),10) cargo test --locked -p hongbao --test cluster -- --nocapture --test-threads=1
+
+calls:         ## what grabs cost in calls of backends: the table of docs/scaling.md
+	@scripts/setup.sh test && cargo test --locked -p hongbao --test cluster calls::what -- --ignored --nocapture
 
 bench:         ## the figures of docs/performance.md (QUICK=1 for a short form)
 	@scripts/setup.sh bench && scripts/web.sh && scripts/bench/run.sh

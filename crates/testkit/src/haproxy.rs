@@ -1,6 +1,8 @@
 //! HAProxy with the product's own configuration, `deploy/haproxy/haproxy.cfg`.
 
 use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -101,6 +103,26 @@ impl HaProxy {
     #[must_use]
     pub fn admin_address(&self) -> String {
         format!("127.0.0.1:{}", self.admin_port)
+    }
+
+    /// The names of the servers of a backend that it believes to be up, as `redpacket-1`; those
+    /// that are asked only when no other is up are left out.
+    ///
+    /// # Panics
+    /// When it does not tell.
+    #[must_use]
+    pub fn up(&self, backend: &str) -> Vec<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port)).expect("it listens");
+        let request = "GET /stats;csv HTTP/1.0\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut table = String::new();
+        stream.read_to_string(&mut table).expect("it answers");
+        let rows = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        // Columns 0, 1 and 17 are the proxy, the server and its status.
+        rows.filter(|row| row.len() > 17 && row[0] == backend && row[17].starts_with("UP"))
+            .filter(|row| row[1] != "BACKEND" && !row[1].starts_with("anyway"))
+            .map(|row| row[1].to_owned())
+            .collect()
     }
 
     /// What it has logged so far.

@@ -114,6 +114,12 @@ pub(crate) struct Client {
 impl Client {
     /// A client of `server` that stays right across its restarts on the same ports.
     pub(crate) fn new(server: &Server) -> Self {
+        let admin = format!("127.0.0.1:{}", server.plan.admin_port);
+        Self::at(&server.address, &admin)
+    }
+
+    /// A client of what answers at `address`, whose metrics are at `admin`.
+    pub(crate) fn at(address: &str, admin: &str) -> Self {
         let http = reqwest::Client::builder()
             .timeout(CALL_MAX)
             .redirect(reqwest::redirect::Policy::none())
@@ -122,8 +128,8 @@ impl Client {
             .expect("a plain client can be built");
         Self {
             http,
-            base: format!("http://{}", server.address),
-            admin: format!("http://127.0.0.1:{}", server.plan.admin_port),
+            base: format!("http://{address}"),
+            admin: format!("http://{admin}"),
         }
     }
 

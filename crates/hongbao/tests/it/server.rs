@@ -147,7 +147,8 @@ impl Plan {
         self.spawn_command(self.command(&["serve"]))
     }
 
-    fn spawn_command(&self, mut command: Command) -> Server {
+    /// Starts `command`, a changed [`Self::command`], without waiting for anything.
+    pub(crate) fn spawn_command(&self, mut command: Command) -> Server {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -195,13 +196,18 @@ impl Server {
         self.child.wait().expect("a child can be waited for");
     }
 
-    /// Asks it to drain (SIGTERM).
-    pub(crate) fn ask_to_stop(&self) {
+    /// Sends it a signal by name, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("sh")
-            .args(["-c", &format!("kill -TERM {}", self.child.id())])
+            .args(["-c", &format!("kill -{name} {}", self.child.id())])
             .status()
             .expect("there is a shell");
-        assert!(sent.success(), "SIGTERM could not be sent");
+        assert!(sent.success(), "SIG{name} could not be sent");
+    }
+
+    /// Asks it to drain (SIGTERM).
+    pub(crate) fn ask_to_stop(&self) {
+        self.signal("TERM");
     }
 
     /// Drains it and gives its exit.

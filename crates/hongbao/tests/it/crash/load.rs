@@ -86,8 +86,13 @@ pub(crate) struct Load {
 impl Load {
     /// A load on `server` and on what follows it on the same port.
     pub(crate) fn new(server: &Server) -> Self {
+        Self::on(Client::new(server))
+    }
+
+    /// A load on what `client` talks to.
+    pub(crate) fn on(client: Client) -> Self {
         Self {
-            client: Client::new(server),
+            client,
             stopping: AtomicBool::new(false),
             told: AtomicU64::new(0),
         }
@@ -98,7 +103,8 @@ impl Load {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    fn raining(&self) -> bool {
+    /// Whether users are to go on.
+    pub(crate) fn raining(&self) -> bool {
         !self.stopping.load(Ordering::Relaxed)
     }
 
