@@ -1,9 +1,12 @@
-//! How fast claims become durable: `claim_rate DIR ROWS BATCH` claims through the ledger, one
-//! batch after the other, and prints claims per second. Its yardstick is `bare_insert`.
+//! How fast claims become durable: `claim_rate TARGET ROWS BATCH` claims through the ledger, one
+//! batch after the other, and prints claims per second. TARGET is a directory (SQLite) or the
+//! URL of a database. Its yardstick is `bare_insert`.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use ledger::{ClaimAsk, ClaimResult, Ledger as _, NewCampaign, Seen, SqliteLedger, SystemClock};
+use ledger::{
+    ClaimAsk, ClaimResult, Ledger, NewCampaign, Seen, ServerLedger, SqliteLedger, SystemClock,
+};
 use rules::{
     CampaignId, ClaimId, Fen, PacketId, Rules, Seed, Split, Timestamp, Tranche, UserId, WinLimit,
 };
@@ -11,12 +14,12 @@ use rules::{
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [directory, rows, batch] = &arguments[..] else {
-        anyhow::bail!("usage: claim_rate DIR ROWS BATCH");
+    let [target, rows, batch] = &arguments[..] else {
+        anyhow::bail!("usage: claim_rate DIR|URL ROWS BATCH");
     };
     let (rows, batch): (u32, u32) = (rows.parse()?, batch.parse()?);
-    let ledger = SqliteLedger::open(Path::new(directory), Arc::new(SystemClock)).await?;
-    let id = CampaignId(uuid::Uuid::from_u128(u128::from(rand(&ledger))));
+    let ledger = open(target).await?;
+    let id = CampaignId(uuid::Uuid::from_u128(u128::from(rand(&*ledger))));
     ledger
         .create_campaign(campaign(id, rows, ledger.now()), None)
         .await?;
@@ -62,12 +65,20 @@ async fn main() -> anyhow::Result<()> {
         "{claims} claims to audit read in {:.3} s",
         start.elapsed().as_secs_f64()
     );
-    ledger.close().await;
     Ok(())
 }
 
-/// Differs from run to run, so that a directory can be used again.
-fn rand(ledger: &SqliteLedger) -> u64 {
+async fn open(target: &str) -> anyhow::Result<Arc<dyn Ledger>> {
+    let clock = Arc::new(SystemClock);
+    Ok(if target.contains("://") {
+        Arc::new(ServerLedger::open(target, clock).await?)
+    } else {
+        Arc::new(SqliteLedger::open(Path::new(target), clock).await?)
+    })
+}
+
+/// Differs from run to run, so that a target can be used again.
+fn rand(ledger: &dyn Ledger) -> u64 {
     ledger.now().micros().unsigned_abs()
 }
 

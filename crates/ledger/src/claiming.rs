@@ -95,7 +95,8 @@ impl<'a> Batch<'a> {
                 None => Some(ClaimResult::Failed),
                 Some(state) if state.closed => Some(ClaimResult::Closed),
                 Some(state) if state.halted => Some(ClaimResult::Halted),
-                Some(_) if claimed_at.since(ask.asked_at) > ASK_AGE_MAX_MICROS => {
+                // By this node's clock, as the ask was: another's may be ahead.
+                Some(_) if now.since(ask.asked_at) > ASK_AGE_MAX_MICROS => {
                     Some(ClaimResult::TooLate)
                 }
                 Some(state) => {

@@ -19,6 +19,10 @@ const CLEAN_UP: &str = "trap '' INT TERM HUP; cat >/dev/null; kill -s \"$1\" \"$
 ///
 /// # Panics
 /// When no shell can be started.
+#[expect(
+    clippy::zombie_processes,
+    reason = "the shell outlives this process, whose end it waits for"
+)]
 pub(crate) fn clean_up_at_exit(signal: &str, pid: u32, folder: &Path) {
     let mut shell = Command::new("sh")
         .args(["-c", CLEAN_UP, "sh", signal, &pid.to_string()])

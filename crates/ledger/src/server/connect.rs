@@ -24,7 +24,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection is made anew after this, so that a server that was added is used.
 const LIFETIME: Duration = Duration::from_secs(1_800);
 
-/// What a connection is for.
+/// What a connection is for. One that writes is tried by its BEGIN, and replaced when that fails;
+/// one that reads is tried before it is given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     /// Writes, READ COMMITTED: what a statement needs is what is committed when it runs.
@@ -54,7 +55,7 @@ pub(super) fn pool(url: &str, purpose: Use) -> Result<Pool, OpenError> {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .idle_timeout(IDLE_TIMEOUT)
                 .max_lifetime(LIFETIME)
-                .test_before_acquire(false)
+                .test_before_acquire(purpose == Use::Read)
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
                         for setting in mysql_session(purpose) {
@@ -79,7 +80,7 @@ pub(super) fn pool(url: &str, purpose: Use) -> Result<Pool, OpenError> {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .idle_timeout(IDLE_TIMEOUT)
                 .max_lifetime(LIFETIME)
-                .test_before_acquire(false)
+                .test_before_acquire(purpose == Use::Read)
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
                         connection.execute(postgres_session(purpose)).await?;

@@ -94,6 +94,9 @@ fn mysql(number: u16) -> Fault {
         // NOT NULL, out of range, truncated, wrong value, too long, CHECK (MySQL, MariaDB),
         // foreign key.
         1048 | 1264 | 1265 | 1366 | 1406 | 3819 | 4025 | 1452 => Fault::Row,
+        // Read only: this server is no longer the one to write to. Another connection finds the
+        // one that is.
+        1290 | 1792 | 1836 => Fault::Lost,
         // Shut down, aborted, killed, timed out by the server.
         1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1927 | 3169 | 4031 => Fault::Lost,
         _ => Fault::Other,
@@ -107,8 +110,9 @@ fn postgres(code: &str) -> Fault {
         "40001" | "40P01" | "55P03" => Fault::Again,
         "23505" => Fault::Unique,
         _ if code.starts_with("22") || code.starts_with("23") => Fault::Row,
-        // Connection exceptions; shut down by an administrator, crashed, starting up.
-        "57P01" | "57P02" | "57P03" | "57P05" => Fault::Lost,
+        // Connection exceptions; shut down by an administrator, crashed, starting up; read only,
+        // which after a failover is no longer the server to write to.
+        "25006" | "57P01" | "57P02" | "57P03" | "57P05" => Fault::Lost,
         _ if code.starts_with("08") => Fault::Lost,
         _ => Fault::Other,
     }

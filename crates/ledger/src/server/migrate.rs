@@ -118,13 +118,16 @@ fn statements(sql: &str) -> impl Iterator<Item = &str> {
         .filter(|statement| !statement.is_empty())
 }
 
-/// Lets this connection wait longer than a claim may.
+/// Lets this connection wait longer than a claim may. It is not to be used for anything else.
 async fn patient(conn: &mut Conn) -> Result<(), Fail> {
-    if conn.dialect() == Dialect::Postgres {
-        let seconds = TIMEOUT.as_secs();
-        let sql = format!("SET lock_timeout = '{seconds}s'; SET statement_timeout = '{seconds}s'");
-        conn.raw(sql).await?;
-    }
+    let seconds = TIMEOUT.as_secs();
+    conn.raw(match conn.dialect() {
+        Dialect::MySql => format!("SET SESSION lock_wait_timeout = {seconds}"),
+        Dialect::Postgres => {
+            format!("SET lock_timeout = '{seconds}s'; SET statement_timeout = '{seconds}s'")
+        }
+    })
+    .await?;
     Ok(())
 }
 
@@ -155,8 +158,6 @@ async fn unlock(conn: &mut Conn) -> Result<(), Fail> {
         }
         Dialect::Postgres => {
             conn.raw(format!("SELECT pg_advisory_unlock({LOCK})"))
-                .await?;
-            conn.raw("SET lock_timeout = '400ms'; SET statement_timeout = '2s'".into())
                 .await?;
         }
     }

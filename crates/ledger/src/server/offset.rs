@@ -7,9 +7,9 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rules::{Clock, Timestamp};
@@ -39,6 +39,7 @@ pub(super) struct OffsetClock {
     clock: Arc<dyn Clock>,
     /// Microseconds that the database is ahead of the clock.
     offset: AtomicI64,
+    measured: AtomicBool,
 }
 
 impl OffsetClock {
@@ -46,27 +47,41 @@ impl OffsetClock {
         Self {
             clock,
             offset: AtomicI64::new(0),
+            measured: AtomicBool::new(false),
         }
     }
 
     /// Measures the distance, and corrects by it from now on.
     pub(super) async fn measure(&self, conn: &mut Conn) -> Result<(), Fail> {
-        let mut best: Option<(Duration, i64)> = None;
+        let mut best: Option<(i64, i64)> = None;
         for _ in 0..SAMPLES {
-            let (began, before) = (Instant::now(), self.clock.now());
+            let before = self.clock.now().micros();
             let row = conn.fetch_one(time_of(conn.dialect()), &[]).await?;
-            let way = began.elapsed();
-            let after = self.clock.now();
-            // The middle of asking and being answered, on this clock.
-            let middle = before.plus_micros(after.since(before) / 2);
-            let offset = row.int(0)? - middle.micros();
-            if best.is_none_or(|(shortest, _)| way < shortest) {
-                best = Some((way, offset));
+            let after = self.clock.now().micros();
+            let there = row.int(0)?;
+            // The database was asked after `before` and had answered before `after`.
+            let (low, high) = (there - after, there - before);
+            if low <= high && best.is_none_or(|(l, h)| high - low < h - l) {
+                best = Some((low, high));
             }
         }
-        let (_, offset) = best.expect("there is at least one sample");
-        self.offset.store(offset, Ordering::Relaxed);
+        if let Some(bounds) = best {
+            let before = self.measured.swap(true, Ordering::Relaxed);
+            let known = before.then(|| self.offset.load(Ordering::Relaxed));
+            self.offset
+                .store(corrected(known, bounds), Ordering::Relaxed);
+        }
         Ok(())
+    }
+}
+
+/// The distance, given the one that is known and the bounds of a measurement. As little is
+/// changed as the bounds allow: time never goes back, so a distance that wavered with every slow
+/// answer would only ever grow.
+fn corrected(known: Option<i64>, (low, high): (i64, i64)) -> i64 {
+    match known {
+        Some(known) => known.clamp(low, high),
+        None => low + (high - low) / 2,
     }
 }
 
@@ -107,5 +122,18 @@ pub(super) async fn keep_measuring(
             // database is away.
             tracing::debug!(error = %fail.judge(), "the database's time was not measured");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_answer_moves_nothing_that_it_does_not_disprove() {
+        assert_eq!(corrected(None, (100, 140)), 120);
+        assert_eq!(corrected(Some(120), (-900_000, 1_000_000)), 120);
+        assert_eq!(corrected(Some(120), (130, 500)), 130);
+        assert_eq!(corrected(Some(120), (-500, 90)), 90);
     }
 }

@@ -123,7 +123,9 @@ impl ServerLedger {
                 let again = keep_measuring(Arc::downgrade(&offset), readers.clone(), texts.clone());
                 tokio::spawn(again);
             }
-            Ok::<_, OpenError>(floor(&mut conn).await?)
+            let floor = floor(&mut conn).await?;
+            conn.discard();
+            Ok::<_, OpenError>(floor)
         };
         let floor = opening.await?;
         Ok(Self {
@@ -158,9 +160,14 @@ impl From<Fail> for OpenError {
 
 /// Whether the database answers.
 pub(super) async fn ping(inner: &Inner) -> Result<(), Fail> {
-    let mut conn = inner.writers.acquire(&inner.texts, PING_TIMEOUT).await?;
-    conn.fetch_one("SELECT value FROM meta WHERE name = 'version'", &[])
-        .await?;
+    let pinging = async {
+        let mut conn = inner.readers.acquire(&inner.texts, PING_TIMEOUT).await?;
+        let sql = "SELECT value FROM meta WHERE name = 'version'";
+        conn.fetch_one(sql, &[]).await
+    };
+    let late = || LedgerError::Unavailable("the database did not answer in time".into());
+    let pinged = tokio::time::timeout(PING_TIMEOUT, pinging).await;
+    pinged.map_err(|_| Fail::Ledger(late()))??;
     Ok(())
 }
 

@@ -328,6 +328,11 @@ impl Conn {
         .await
     }
 
+    /// Closes the connection, which is of no further use.
+    pub(super) fn discard(mut self) {
+        self.spoilt = true;
+    }
+
     /// Begins a transaction on this connection.
     pub(super) async fn begin(mut self, begin: &'static str) -> Result<Tx, Fail> {
         // Before the call: a transaction may be open even when its answer is lost.

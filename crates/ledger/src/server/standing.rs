@@ -151,10 +151,8 @@ async fn grabs(
             let ask = asks[place].0;
             let wins = by_user.get(&ask.user).into_iter().flatten();
             // The lists are not pairs: another user's tap may have this id.
-            standings[place].grab = wins
-                .filter(|win| win.grab_id == ask.grab_id)
-                .cloned()
-                .next();
+            let mut of_tap = wins.filter(|win| win.grab_id == ask.grab_id);
+            standings[place].grab = of_tap.next().cloned();
         }
     }
     Ok(())

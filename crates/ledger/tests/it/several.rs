@@ -197,7 +197,7 @@ async fn a_look_waits_for_what_is_being_committed(backend: Backend) {
             });
             let win = won(&claimed.unwrap()[0]);
             if !looked[0].is_empty() {
-                assert_eq!(looked[0], [win.clone()]);
+                assert_eq!(looked[0], std::slice::from_ref(&win));
             }
             let users = [ask.user.clone()];
             let looked = handles[1].look(rain.campaign.no, &users).await.unwrap();
