@@ -46,7 +46,8 @@ pub(crate) enum Found<'r, 'b> {
 pub(crate) enum Framing {
     /// A body of so many bytes follows the head, and further requests may follow it.
     Length(u64),
-    /// Anything else: another version, a coded body, a wish to close, to upgrade, to wait.
+    /// Anything else: another version, a coded body, a wish to close, to upgrade, to tunnel, to
+    /// wait.
     Unusual,
 }
 
@@ -80,7 +81,7 @@ impl<'r, 'b> Head<'r, 'b> {
 
     /// How the request is framed.
     pub(crate) fn framing(&self) -> Framing {
-        if self.version != 1 {
+        if self.version != 1 || self.method == "CONNECT" {
             return Framing::Unusual;
         }
         let mut length = None;
@@ -149,6 +150,7 @@ mod tests {
             assert_eq!(with(unusual), Framing::Unusual, "{unusual:?}");
         }
         assert_eq!(framing("GET / HTTP/1.0\r\n\r\n"), Framing::Unusual);
+        assert_eq!(framing("CONNECT h:1 HTTP/1.1\r\n\r\n"), Framing::Unusual);
     }
 
     #[test]

@@ -257,8 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
             }
             answers.clear();
             let (done, next) = self.answer(&received[..filled], answers);
-            self.waiting.clear();
-            self.waiting.extend_from_slice(&received[done..filled]);
+            self.waiting = received[done..filled].to_vec();
             self.incomplete = matches!(next, Next::More);
             if done > 0 {
                 self.quiet.since = Instant::now();
@@ -299,6 +298,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.unsent.drain(..sent);
+            if self.unsent.is_empty() {
+                self.unsent = Vec::new();
+                // Only now can the peer have its answers and think of the next request.
+                self.quiet.since = Instant::now();
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -323,6 +327,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
             let given = room.min(self.waiting.len());
             into.put_slice(&self.waiting[..given]);
             self.waiting.drain(..given);
+            if self.waiting.is_empty() {
+                self.waiting = Vec::new();
+            }
             given
         };
         if !self.through {

@@ -252,3 +252,65 @@ async fn an_idle_connection_ends_whatever_its_last_answer_was() {
         assert!(received.ends_with(answer), "{received}");
     }
 }
+
+/// The time in which a head must come begins when the peer has been given its answers.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_may_ask_again() {
+    let mut client = connect(16);
+    let ask = b"POST /fast/1 HTTP/1.1\r\n\r\n";
+    for round in 0..2 {
+        client.write_all(ask).await.unwrap();
+        let mut received = Vec::new();
+        while first_answer(&received).is_none() {
+            tokio::time::sleep(HEAD_WITHIN / 8).await;
+            let mut part = [0; 4];
+            let read = client.read(&mut part).await.unwrap();
+            assert!(read > 0, "ended in round {round}");
+            received.extend_from_slice(&part[..read]);
+        }
+    }
+}
+
+/// What a connection had to keep for a while does not stay with it.
+#[tokio::test]
+async fn an_idle_connection_keeps_no_buffer() {
+    let (mut client, server) = duplex(300);
+    let (mut lane, turn) = Lane::new(server, Fast);
+    let sent = "POST /fast/1 HTTP/1.1\r\nx: y";
+    client.write_all(sent.as_bytes()).await.unwrap();
+    let mut one = [0; 1];
+    let mut passed = Box::pin(async move {
+        let mut all = Vec::new();
+        for _ in 0.."GET / HTTP/1.1\r\n\r\n".len() {
+            lane.read_exact(&mut one).await.unwrap();
+            all.push(one[0]);
+        }
+        assert_eq!(all, b"GET / HTTP/1.1\r\n\r\n");
+        lane.flush().await.unwrap();
+        lane
+    });
+    assert!(futures_util::poll!(&mut passed).is_pending());
+    // Answers that do not fit into the pipe, and a request of hyper's behind them.
+    let many = format!(
+        "\r\n\r\n{}GET / HTTP/1.1\r\n\r\n",
+        "POST /fast/2 HTTP/1.1\r\n\r\n".repeat(20)
+    );
+    let (mut from, mut to) = tokio::io::split(client);
+    let (mut lane, ..) = tokio::join!(
+        passed,
+        async { to.write_all(many.as_bytes()).await.unwrap() },
+        async {
+            let mut received = Vec::new();
+            for _ in 0..21 {
+                while first_answer(&received).is_none() {
+                    received.push(from.read_u8().await.unwrap());
+                }
+                received.clear();
+            }
+        },
+    );
+    drop(Answer::new(Full::<Bytes>::default(), turn));
+    lane.flush().await.unwrap();
+    assert!(futures_util::poll!(Box::pin(lane.read_exact(&mut one))).is_pending());
+    assert_eq!((lane.waiting.capacity(), lane.unsent.capacity()), (0, 0));
+}
