@@ -2,20 +2,28 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use ledger::{Ledger as _, sqlite::SqliteLedger, time::SystemClock};
+use services::account::{asking::Verifier as _, remote::RemoteAccount};
 
-use crate::{config::Settings, secrets::Secrets, telemetry};
+use crate::{
+    config::{QueueAt, Settings},
+    serve::{
+        Role,
+        backends::{self, Opened, answers},
+        plan::Plan,
+    },
+    telemetry,
+};
 
 /// The exit code for a configuration that is wrong (EX_CONFIG).
 pub const EXIT_CONFIG: u8 = 78;
 
-/// Says what is well and what is not.
+/// Says what is well and what is not, for the services of `role`.
 ///
 /// # Errors
 /// When no runtime can be started.
-pub fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+pub fn run(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
     telemetry::block_on(async {
-        Ok(match look(settings).await {
+        Ok(match look(role, settings).await {
             Ok(()) => {
                 println!("all is well");
                 ExitCode::SUCCESS
@@ -28,16 +36,19 @@ pub fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn look(settings: Settings) -> anyhow::Result<()> {
+async fn look(role: Role, settings: Settings) -> anyhow::Result<()> {
     let settings = settings.with_file()?;
-    settings.memory_queue()?;
-    let path = settings.sqlite_path()?;
     settings.public_url(settings.listen())?;
-    Secrets::load(&settings)?;
-    for (name, address) in [
+    let mut addresses = vec![
         ("listen", settings.listen()),
         ("admin-listen", settings.admin_listen()),
-    ] {
+    ];
+    addresses.extend(
+        settings
+            .inner_listen
+            .map(|address| ("inner-listen", address)),
+    );
+    for (name, address) in addresses {
         drop(
             std::net::TcpListener::bind(address).map_err(|error| {
                 anyhow::anyhow!("--{name}: cannot listen on {address}: {error}")
@@ -45,9 +56,53 @@ async fn look(settings: Settings) -> anyhow::Result<()> {
         );
         println!("well: --{name} {address} is free");
     }
-    let ledger = SqliteLedger::open(&path, Arc::new(SystemClock)).await?;
+    if role == Role::Webpage {
+        return Ok(());
+    }
+    let plan = Plan::of(role, &settings)?;
+    let secrets = plan.secrets(&settings)?;
+    println!("well: the secrets are there");
+    look_at_ledger(&plan, settings.allow_weak_durability == Some(true)).await?;
+    if (role.is_redpacket() || role.is_monitor()) && plan.queue != QueueAt::Memory {
+        let queue = backends::queue(&plan.queue)?;
+        answers(&format!("the queue {}", plan.queue), queue.ping()).await?;
+        println!("well: the queue {} answers", plan.queue);
+    }
+    if role.is_account()
+        && let Some(attempts) = backends::attempts(&plan)?
+    {
+        let what = format!("what account replicas share, {}", plan.attempts);
+        answers(&what, attempts.ping()).await?;
+        println!("well: {what}, answers");
+    }
+    if role.is_redpacket()
+        && let Some(url) = &plan.account
+    {
+        let key = secrets.service_key.as_deref().unwrap_or_default();
+        let account = Arc::new(RemoteAccount::new(url, key)?);
+        answers(&format!("the account service {url}"), account.ping()).await?;
+        println!("well: the account service {url} answers");
+    }
+    Ok(())
+}
+
+async fn look_at_ledger(plan: &Plan, weak_is_allowed: bool) -> anyhow::Result<()> {
+    let opened = Opened::open(&plan.database).await?;
+    let ledger = opened.ledger();
     ledger.ping().await?;
-    println!("well: {}", ledger.durability().await?.meaning);
-    ledger.close().await;
+    println!("well: the ledger {} answers", plan.database);
+    let durability = ledger.durability().await?;
+    drop(ledger);
+    opened.close().await;
+    println!("well: {}", durability.meaning);
+    if let Some(weakness) = durability.weakness {
+        println!("weak: {weakness}");
+        if !weak_is_allowed {
+            anyhow::bail!(
+                "the ledger may lose wins that were answered; mend that, or set \
+                 HONGBAO_ALLOW_WEAK_DURABILITY=true"
+            );
+        }
+    }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! Each option is documented here once, for `--help`, with the name of its variable and its
 //! default. In the file an option has its flag's name with underscores.
 
+mod backends;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::{Path, PathBuf},
@@ -11,6 +13,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+
+pub use self::backends::{AttemptsAt, Database, QueueAt, without_password};
 
 /// Everything a service can be told. `None`: not told.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -45,7 +49,9 @@ pub struct Settings {
     #[arg(long, env = "HONGBAO_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
-    /// The ledger's database [default: SQLite in the data directory].
+    /// The ledger's database: sqlite://PATH, or mysql:// or postgres:// with
+    /// USER:PASSWORD@HOST/NAME and, for TLS, the driver's parameters [default: SQLite in the data
+    /// directory].
     #[arg(
         long,
         env = "HONGBAO_DATABASE_URL",
@@ -54,7 +60,46 @@ pub struct Settings {
     )]
     pub database_url: Option<String>,
 
-    /// The queue [default: memory:].
+    /// The host of a MySQL or MariaDB database, instead of its URL [default: none].
+    #[arg(long, env = "DB_HOST", value_name = "HOST")]
+    pub db_host: Option<String>,
+
+    /// The port of that database [default: 3306].
+    #[arg(long, env = "DB_PORT", value_name = "PORT")]
+    pub db_port: Option<u16>,
+
+    /// The name of that database.
+    #[arg(long, env = "DB_NAME", value_name = "NAME")]
+    pub db_name: Option<String>,
+
+    /// Who uses that database.
+    #[arg(long, env = "DB_USER", value_name = "USER")]
+    pub db_user: Option<String>,
+
+    /// The password for that database [default: none].
+    #[arg(
+        long,
+        env = "DB_PASSWD",
+        value_name = "PASSWORD",
+        hide_env_values = true
+    )]
+    pub db_passwd: Option<String>,
+
+    /// A file that holds the password for that database.
+    #[arg(long, env = "DB_PASSWD_FILE", value_name = "FILE")]
+    pub db_passwd_file: Option<PathBuf>,
+
+    /// Make campaigns although the database may lose wins that were answered [default: false].
+    #[arg(
+        long,
+        env = "HONGBAO_ALLOW_WEAK_DURABILITY",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub allow_weak_durability: Option<bool>,
+
+    /// The queue: memory:, redis://HOST:PORT (rediss:// for TLS) or
+    /// redis+cluster://HOST:PORT,HOST:PORT [default: memory:].
     #[arg(
         long,
         env = "HONGBAO_QUEUE_URL",
@@ -62,6 +107,40 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub queue_url: Option<String>,
+
+    /// Where account replicas remember together who has tried: a Redis as for the queue, or memory:
+    /// [default: the queue, when that is Redis].
+    #[arg(
+        long,
+        env = "HONGBAO_ATTEMPTS_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub attempts_url: Option<String>,
+
+    /// Where the account service's inner listener is, for request processing [default: this
+    /// process].
+    #[arg(long, env = "HONGBAO_ACCOUNT_URL", value_name = "URL")]
+    pub account_url: Option<String>,
+
+    /// The same, as HOST or HOST:PORT.
+    #[arg(long, env = "ACCOUNT_CHECK_IP", value_name = "HOST")]
+    pub account_check_ip: Option<String>,
+
+    /// What a grab is when the account service cannot be reached: answered 503, or let in as if
+    /// there were no rules [default: refuse].
+    #[arg(long, env = "HONGBAO_ACCOUNT_DOWN", value_name = "WHAT")]
+    pub account_down: Option<AccountDown>,
+
+    /// How many request processing replicas share the packets; it decides how many packets travel
+    /// together [default: 1, or 4 with a database server].
+    #[arg(long, env = "HONGBAO_REPLICAS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub replicas: Option<u32>,
+
+    /// Seconds for which a request processing replica holds packets: how long those of one that
+    /// died are out of reach [default: 30].
+    #[arg(long, env = "HONGBAO_LEASE_SECONDS", value_name = "N", value_parser = clap::value_parser!(u64).range(6..=600))]
+    pub lease_seconds: Option<u64>,
 
     /// Whose codes are taken: everybody's, or those of imported users only [default: anyone].
     #[arg(long, env = "HONGBAO_IDENTITY", value_name = "WHO")]
@@ -143,6 +222,11 @@ pub struct Settings {
     #[arg(long, env = "HONGBAO_CONNECTIONS_MAX", value_name = "N")]
     pub connections_max: Option<usize>,
 
+    /// Seconds to serve on after SIGTERM while saying not to be ready, so that a balancer sends
+    /// nothing more before doors close [default: 3, or 0 for `serve`].
+    #[arg(long, env = "HONGBAO_DRAIN_NOTICE_SECONDS", value_name = "N")]
+    pub drain_notice_seconds: Option<u64>,
+
     /// Seconds for requests under way to end after SIGTERM [default: 10].
     #[arg(long, env = "HONGBAO_DRAIN_SECONDS", value_name = "N")]
     pub drain_seconds: Option<u64>,
@@ -164,6 +248,16 @@ pub enum Identity {
     Anyone,
     /// Those of imported users.
     Registered,
+}
+
+/// What a grab is when the account service cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountDown {
+    /// Answered 503: the user asks again.
+    Refuse,
+    /// Let in, as if there were no rules.
+    Admit,
 }
 
 /// How the log is written.
@@ -196,10 +290,11 @@ impl Settings {
         let file: Self = toml::from_str(&text)
             .with_context(|| format!("in the configuration file {}", path.display()))?;
         fill_from!(self, file:
-            listen admin_listen inner_listen lan public_url data_dir database_url queue_url
-            identity token_secret token_secret_file token_keys_file service_key service_key_file
+            listen admin_listen inner_listen lan public_url data_dir database_url db_host db_port
+            db_name db_user db_passwd db_passwd_file allow_weak_durability queue_url attempts_url
+            account_url account_check_ip account_down replicas lease_seconds identity token_secret token_secret_file token_keys_file service_key service_key_file
             organiser_key organiser_key_file trusted_proxies limit_loopback logins_per_minute
-            access_log logged_misses_per_second threads connections_max drain_seconds log
+            access_log logged_misses_per_second threads connections_max drain_notice_seconds drain_seconds log
             log_format);
         Ok(self)
     }
@@ -258,33 +353,6 @@ impl Settings {
             );
         }
         Ok(url.trim_end_matches('/').to_owned())
-    }
-
-    /// Where the embedded ledger lives.
-    ///
-    /// # Errors
-    /// When the database is not SQLite: this version has no other.
-    pub fn sqlite_path(&self) -> anyhow::Result<PathBuf> {
-        match &self.database_url {
-            None => Ok(self.data_dir().to_owned()),
-            Some(url) => match url.strip_prefix("sqlite://") {
-                Some(path) if !path.is_empty() => Ok(path.into()),
-                _ => bail!(
-                    "HONGBAO_DATABASE_URL must be sqlite://PATH, the only database of this version"
-                ),
-            },
-        }
-    }
-
-    /// Checks that the queue is one this version has.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub fn memory_queue(&self) -> anyhow::Result<()> {
-        match self.queue_url.as_deref() {
-            None | Some("memory:") => Ok(()),
-            Some(_) => bail!("HONGBAO_QUEUE_URL must be memory:, the only queue of this version"),
-        }
     }
 }
 

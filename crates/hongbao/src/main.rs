@@ -44,7 +44,14 @@ enum Command {
     /// Recompute every amount of an ended campaign from its published seed.
     Verify(offline::verify::VerifyArgs),
     /// Test configuration and backends; exits 78 when something is wrong.
-    Check(Box<Settings>),
+    Check {
+        /// Which services are to run here.
+        #[arg(long = "for", value_name = "SERVICES", default_value = "serve")]
+        role: serve::Role,
+        /// What they are told.
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
     /// Print a shell's completions.
     Completions {
         /// The shell.
@@ -59,7 +66,7 @@ fn main() -> ExitCode {
         Command::Redpacket(settings) => serve::run(serve::Role::Redpacket, *settings),
         Command::Monitor(settings) => serve::run(serve::Role::Monitor, *settings),
         Command::Webpage(settings) => serve::run(serve::Role::Webpage, *settings),
-        Command::Check(settings) => check::run(*settings),
+        Command::Check { role, settings } => check::run(role, *settings),
         Command::Campaign(command) => telemetry::block_on(client::campaign::run(command)),
         Command::Crowd(args) => telemetry::block_on(client::crowd::run(args)),
         Command::Audit(args) => telemetry::block_on(offline::audit::run(args)),

@@ -1,6 +1,11 @@
 //! Secrets: told, read from a file, or made once and kept in the data directory.
 
-use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use services::random::{Random, SystemRandom};
@@ -14,51 +19,117 @@ const SECRET_BYTES_MIN: usize = 32;
 pub struct Secrets {
     /// Signs participants' tokens, and keys what is derived from their codes.
     pub token_secret: String,
-    /// What services show each other.
-    pub service_key: String,
-    /// An API key with the organiser's rights.
-    pub organiser_key: String,
+    /// What services show each other, where this one talks with another.
+    pub service_key: Option<String>,
+    /// An API key with the organiser's rights, where this one serves organisers.
+    pub organiser_key: Option<String>,
+}
+
+/// Which secrets a service has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needed {
+    /// Whether [`Secrets::service_key`] is among them.
+    pub service_key: bool,
+    /// Whether [`Secrets::organiser_key`] is among them.
+    pub organiser_key: bool,
+}
+
+/// Where a secret may come from.
+struct Source<'a> {
+    name: &'a str,
+    told: &'a Option<String>,
+    file: &'a Option<PathBuf>,
+}
+
+impl Source<'_> {
+    /// What was told, in words or in a file.
+    fn told(&self) -> anyhow::Result<Option<String>> {
+        let name = self.name;
+        let secret = match (self.told, self.file) {
+            (Some(_), Some(_)) => bail!("{name} and {name}_FILE are both set; set one"),
+            (Some(secret), None) => secret.clone(),
+            (None, Some(path)) => read(path)?,
+            (None, None) => return Ok(None),
+        };
+        long_enough(name, secret).map(Some)
+    }
+
+    /// What was told, or the secret that is kept at `path`, made when there is none.
+    fn told_or_kept(&self, path: &Path) -> anyhow::Result<String> {
+        match self.told()? {
+            Some(secret) => Ok(secret),
+            None => long_enough(self.name, kept_in(path)?),
+        }
+    }
+
+    /// What was told; several processes must be told the same.
+    fn demanded(&self) -> anyhow::Result<String> {
+        let name = self.name;
+        let secret = self.told()?;
+        secret.with_context(|| {
+            format!(
+                "{name} (or {name}_FILE) must be set: the replicas of all services share it; \
+                 here is a fresh one: {}",
+                fresh()
+            )
+        })
+    }
 }
 
 impl Secrets {
-    /// The secrets that `settings` tell; those they do not tell are made and kept.
+    /// All secrets; those that `settings` do not tell are made and kept. For a process that is
+    /// all there is.
     ///
     /// # Errors
     /// When one is too short, or a file cannot be read or written.
     pub fn load(settings: &Settings) -> anyhow::Result<Self> {
         let dir = settings.data_dir();
-        let one = |name: &str, told: &Option<String>, file: &Option<std::path::PathBuf>, kept| {
-            if told.is_some() && file.is_some() {
-                bail!("{name} and {name}_FILE are both set; set one");
-            }
-            let secret = match (told, file) {
-                (Some(secret), _) => secret.clone(),
-                (None, Some(path)) => read(path)?,
-                (None, None) => kept_in(&dir.join(kept))?,
-            };
-            long_enough(name, secret)
-        };
+        let [token, service, organiser] = sources(settings);
         Ok(Self {
-            token_secret: one(
-                "HONGBAO_TOKEN_SECRET",
-                &settings.token_secret,
-                &settings.token_secret_file,
-                "token.secret",
-            )?,
-            service_key: one(
-                "HONGBAO_SERVICE_KEY",
-                &settings.service_key,
-                &settings.service_key_file,
-                "service.key",
-            )?,
-            organiser_key: one(
-                "HONGBAO_ORGANISER_KEY",
-                &settings.organiser_key,
-                &settings.organiser_key_file,
-                "organiser.key",
-            )?,
+            token_secret: token.told_or_kept(&dir.join("token.secret"))?,
+            service_key: Some(service.told_or_kept(&dir.join("service.key"))?),
+            organiser_key: Some(organiser.told_or_kept(&dir.join("organiser.key"))?),
         })
     }
+
+    /// The secrets that a service needs which is one of several; none is made.
+    ///
+    /// # Errors
+    /// When one is missing or too short, or a file cannot be read.
+    pub fn demand(settings: &Settings, needed: Needed) -> anyhow::Result<Self> {
+        let [token, service, organiser] = sources(settings);
+        let demand = |needed, source: Source<'_>| match needed {
+            true => source.demanded().map(Some),
+            false => Ok(None),
+        };
+        Ok(Self {
+            token_secret: token.demanded()?,
+            service_key: demand(needed.service_key, service)?,
+            organiser_key: demand(needed.organiser_key, organiser)?,
+        })
+    }
+}
+
+/// The token secret, the service key, the organiser key.
+fn sources(settings: &Settings) -> [Source<'_>; 3] {
+    let source = |name, told, file| Source { name, told, file };
+    [
+        source(
+            "HONGBAO_TOKEN_SECRET",
+            &settings.token_secret,
+            &settings.token_secret_file,
+        ),
+        source(
+            "HONGBAO_SERVICE_KEY",
+            &settings.service_key,
+            &settings.service_key_file,
+        ),
+        source(
+            "HONGBAO_ORGANISER_KEY",
+            &settings.organiser_key,
+            &settings.organiser_key_file,
+        ),
+    ]
 }
 
 fn long_enough(name: &str, secret: String) -> anyhow::Result<String> {
@@ -127,7 +198,7 @@ mod tests {
         let first = Secrets::load(&settings).unwrap();
         let again = Secrets::load(&settings).unwrap();
         assert_eq!(first.token_secret, again.token_secret);
-        assert_ne!(first.token_secret, first.organiser_key);
+        assert_ne!(Some(first.token_secret), first.organiser_key);
         let mode = fs::metadata(dir.path().join("data/token.secret"))
             .unwrap()
             .permissions()
@@ -150,6 +221,40 @@ mod tests {
         assert!(
             error.contains("HONGBAO_SERVICE_KEY") && error.contains("32"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn one_of_several_services_is_told_its_secrets_and_makes_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings {
+            data_dir: Some(dir.path().into()),
+            ..Settings::default()
+        };
+        let needed = Needed {
+            service_key: true,
+            organiser_key: false,
+        };
+        let refused = |settings: &Settings| Secrets::demand(settings, needed).err().unwrap();
+        assert!(
+            refused(&settings)
+                .to_string()
+                .contains("HONGBAO_TOKEN_SECRET")
+        );
+        settings.token_secret = Some("t".repeat(32));
+        assert!(
+            refused(&settings)
+                .to_string()
+                .contains("HONGBAO_SERVICE_KEY")
+        );
+        settings.service_key = Some("s".repeat(32));
+        let secrets = Secrets::demand(&settings, needed).unwrap();
+        assert_eq!(secrets.service_key, settings.service_key);
+        assert_eq!(secrets.organiser_key, None);
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            0,
+            "nothing was made"
         );
     }
 }

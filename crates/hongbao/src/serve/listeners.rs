@@ -4,7 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{Router, routing::get};
+use eventlog::AccessLog;
 use metrics::{counter, gauge};
+use metrics_exporter_prometheus::PrometheusHandle;
 use services::{
     account::{self, service_key::ServiceKey},
     http::{
@@ -41,6 +43,15 @@ pub(super) struct Listeners {
 /// What the pages alone need.
 pub(super) struct Pages {
     pub(super) readiness: Arc<Readiness>,
+    pub(super) metrics: PrometheusHandle,
+}
+
+/// What each port answers.
+struct Routers {
+    public: Router,
+    redpacket: Option<Arc<redpacket::Redpacket>>,
+    admin: Router,
+    inner: Router,
 }
 
 /// Listeners at work.
@@ -86,16 +97,57 @@ impl Listeners {
             .context("the public listener has no address")
     }
 
-    /// Serves all four services.
-    pub(super) fn serve_all(
+    /// Serves the services that `node` runs.
+    pub(super) fn serve(
         self,
         node: &Node,
         secrets: &Secrets,
         options: Options,
         stopping: CancellationToken,
     ) -> anyhow::Result<Serving> {
+        let inner = match (&node.account, &secrets.service_key) {
+            (Some(account), Some(key)) => {
+                let router = account::inner_router(account.clone(), ServiceKey::new(key));
+                router.split_for_parts().0
+            }
+            _ => Router::new(),
+        };
+        let inner = inner.merge(health::router(node.readiness.clone()));
+        let routers = Routers {
+            public: public_router(node),
+            redpacket: node.redpacket.clone(),
+            admin: admin_router(node),
+            inner,
+        };
+        self.serve_routers(routers, node.id, options, stopping)
+    }
+
+    /// Serves the participants' pages alone.
+    pub(super) fn serve_pages(
+        self,
+        pages: Pages,
+        options: Options,
+        stopping: CancellationToken,
+    ) -> anyhow::Result<Serving> {
+        let health = || health::router(pages.readiness.clone());
+        let routers = Routers {
+            public: webpage::router(BuiltPages::webpage(), pages.readiness.clone()).merge(health()),
+            redpacket: None,
+            admin: metrics_router(pages.metrics.clone(), None).merge(health()),
+            inner: health(),
+        };
+        self.serve_routers(routers, std::process::id().into(), options, stopping)
+    }
+
+    fn serve_routers(
+        self,
+        routers: Routers,
+        id: u64,
+        options: Options,
+        stopping: CancellationToken,
+    ) -> anyhow::Result<Serving> {
         let public_address = self.public_address()?;
-        let request_ids = RequestIds::new(node.id);
+        let request_ids = RequestIds::new(id);
         let edge = Edge {
             request_ids: request_ids.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
@@ -107,16 +159,13 @@ impl Listeners {
             trusted_proxies: self.trusted_proxies.clone(),
             request_ids: request_ids.clone(),
         };
-        let inner_key = ServiceKey::new(&secrets.service_key);
-        let (inner, inner_api) =
-            account::inner_router(node.account.clone(), inner_key).split_for_parts();
-        let public = routes(public_router(node, inner_api), Some(node.redpacket.clone()));
         let few = Options {
             threads: 1,
             connections_max: INNER_CONNECTIONS_MAX,
             ..options
         };
-
+        let public = routes(routers.public, routers.redpacket);
+        let admin = routes(routers.admin, None);
         let mut listeners = vec![
             tokio::spawn(server::serve(
                 self.public,
@@ -124,54 +173,12 @@ impl Listeners {
                 options,
                 stopping.clone(),
             )),
-            tokio::spawn(server::serve(
-                self.admin,
-                routes(admin_router(node), None),
-                few,
-                stopping.clone(),
-            )),
+            tokio::spawn(server::serve(self.admin, admin, few, stopping.clone())),
         ];
         if let Some(listener) = self.inner {
-            let inner = inner.merge(health::router(node.readiness.clone()));
-            let inner = server::serve(listener, routes(inner, None), few, stopping);
+            let inner = server::serve(listener, routes(routers.inner, None), few, stopping);
             listeners.push(tokio::spawn(inner));
         }
-        Ok(Serving {
-            public_address,
-            listeners,
-        })
-    }
-
-    /// Serves the participants' pages alone.
-    pub(super) fn serve_pages(
-        self,
-        pages: Pages,
-        settings: &Settings,
-        options: Options,
-        stopping: CancellationToken,
-    ) -> anyhow::Result<Serving> {
-        let public_address = self.public_address()?;
-        tracing::debug!(listen = %settings.listen(), "serving the pages alone");
-        let request_ids = RequestIds::new(std::process::id().into());
-        let edge = Edge {
-            request_ids: request_ids.clone(),
-            trusted_proxies: self.trusted_proxies.clone(),
-            answer_within: ANSWER_WITHIN,
-        };
-        let router = webpage::router(BuiltPages::webpage(), pages.readiness.clone())
-            .merge(health::router(pages.readiness));
-        let routes = Routes {
-            router: edge.around(router),
-            redpacket: None,
-            trusted_proxies: self.trusted_proxies,
-            request_ids,
-        };
-        let listeners = vec![tokio::spawn(server::serve(
-            self.public,
-            routes,
-            options,
-            stopping,
-        ))];
         Ok(Serving {
             public_address,
             listeners,
@@ -186,37 +193,51 @@ async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Every route of the public port.
-fn public_router(node: &Node, inner_api: utoipa::openapi::OpenApi) -> Router {
-    let (router, api) = OpenApiRouter::new()
-        .merge(account::router(node.account.clone()))
-        .merge(redpacket::router(node.redpacket.clone()))
-        .merge(monitor::router(node.monitor.clone()))
-        .split_for_parts();
-    router
-        .merge(health::router(node.readiness.clone()))
-        .merge(webpage::router(
-            BuiltPages::webpage(),
-            node.readiness.clone(),
-        ))
-        .merge(webpage::monitor_pages(BuiltPages::monitor()))
-        .merge(openapi::router(&openapi::document([api, inner_api])))
+fn public_router(node: &Node) -> Router {
+    let mut services = OpenApiRouter::new();
+    if let Some(account) = &node.account {
+        services = services.merge(account::router(account.clone()));
+    }
+    if let Some(redpacket) = &node.redpacket {
+        services = services.merge(redpacket::router(redpacket.clone()));
+    }
+    if let Some(monitor) = &node.monitor {
+        services = services.merge(monitor::router(monitor.clone()));
+    }
+    let mut router = services.split_for_parts().0;
+    if node.monitor.is_some() {
+        // The description is of all services, whichever of them are here.
+        let apis = [account::api(), redpacket::api(), monitor::api()];
+        router = router
+            .merge(webpage::monitor_pages(BuiltPages::monitor()))
+            .merge(openapi::router(&openapi::document(apis)));
+    }
+    if node.account.is_some() && node.redpacket.is_some() {
+        let pages = webpage::router(BuiltPages::webpage(), node.readiness.clone());
+        router = router.merge(pages);
+    }
+    router.merge(health::router(node.readiness.clone()))
 }
 
 /// `/metrics`, and health.
 fn admin_router(node: &Node) -> Router {
-    let (handle, access_log) = (node.metrics.clone(), node.access_log.clone());
+    metrics_router(node.metrics.clone(), node.access_log.clone())
+        .merge(health::router(node.readiness.clone()))
+}
+
+fn metrics_router(handle: PrometheusHandle, access_log: Option<Arc<AccessLog>>) -> Router {
     let metrics = get(async move || {
-        let stats = access_log.stats();
-        counter!("hongbao_access_log_lines_total").absolute(stats.lines_written);
-        counter!("hongbao_access_log_aggregated_total").absolute(stats.grabs_aggregated);
-        counter!("hongbao_access_log_dropped_total").absolute(stats.grabs_dropped);
+        if let Some(access_log) = access_log {
+            let stats = access_log.stats();
+            counter!("hongbao_access_log_lines_total").absolute(stats.lines_written);
+            counter!("hongbao_access_log_aggregated_total").absolute(stats.grabs_aggregated);
+            counter!("hongbao_access_log_dropped_total").absolute(stats.grabs_dropped);
+        }
         gauge!("hongbao_up").set(1.0);
         (
             [("content-type", "text/plain; version=0.0.4")],
             handle.render(),
         )
     });
-    Router::new()
-        .route("/metrics", metrics)
-        .merge(health::router(node.readiness.clone()))
+    Router::new().route("/metrics", metrics)
 }

@@ -1,30 +1,36 @@
 //! Running the services: start, serve, drain.
 //!
 //! # Layout
-//! - [`wiring`]: the parts and how they hang together.
+//! - [`plan`]: what a service is to run on; [`backends`]: opening that.
+//! - [`shared`]: what the services share; [`wiring`]: the parts and how they hang together.
 //! - [`listeners`]: the listeners and their routes.
 
+pub(crate) mod backends;
 mod listeners;
+pub(crate) mod plan;
+mod shared;
 mod wiring;
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use ledger::Ledger as _;
+use ledger::Durability;
 use services::http::{health::Readiness, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     listeners::{Listeners, Pages},
+    plan::Plan,
     wiring::Node,
 };
-use crate::{check::EXIT_CONFIG, config::Settings, secrets::Secrets, telemetry};
+use crate::{check::EXIT_CONFIG, config::Settings, telemetry};
 
 /// Which services this process runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
     /// All four.
+    #[value(name = "serve")]
     All,
     /// The account service.
     Account,
@@ -40,23 +46,19 @@ pub enum Role {
 const FILES_BESIDE_CONNECTIONS: u64 = 256;
 /// Threads for what outlives a request; connections have threads of their own.
 const BACKGROUND_THREADS: usize = 2;
+/// How long one of several services serves on after it was told to stop. HAProxy, as configured in
+/// deploy/, asks every second and notices within two.
+const DRAIN_NOTICE_SECONDS: u64 = 3;
 /// The exit code when the ledger has stopped for good, so that a supervisor restarts us.
 const EXIT_LEDGER_STOPPED: u8 = 74;
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
 ///
 /// # Errors
-/// When something keeps it from serving: the configuration, a port, the data directory.
+/// When something keeps it from serving: a port, the data directory, a backend.
 pub fn run(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
     let settings = settings.with_file()?;
     telemetry::log(&settings)?;
-    if !matches!(role, Role::All | Role::Webpage) {
-        eprintln!(
-            "hongbao: a service of its own needs a database and a queue that several processes \
-             can share, and this version has SQLite and memory only; run `hongbao serve`"
-        );
-        return Ok(ExitCode::from(EXIT_CONFIG));
-    }
     raise_file_limit(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(BACKGROUND_THREADS)
@@ -66,40 +68,62 @@ pub fn run(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match role {
             Role::Webpage => webpage(settings).await,
-            _ => all(settings).await,
+            _ => services(role, settings).await,
         }
     })
 }
 
-/// All four services in one process.
-async fn all(settings: Settings) -> anyhow::Result<ExitCode> {
+/// Says what is wrong with the configuration; the exit code for that.
+fn misconfigured(error: &anyhow::Error) -> ExitCode {
+    eprintln!("hongbao: {error:#}");
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// Some or all of the services that have a backend.
+async fn services(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut stop_signals = StopSignals::new()?;
-    settings.memory_queue()?;
+    let plan = match Plan::of(role, &settings) {
+        Ok(plan) => plan,
+        Err(error) => return Ok(misconfigured(&error)),
+    };
     // Bound first: a taken port must not touch the data directory.
     let listeners = Listeners::bind(&settings).await?;
-    let secrets = Secrets::load(&settings)?;
+    let secrets = match plan.secrets(&settings) {
+        Ok(secrets) => secrets,
+        Err(error) => return Ok(misconfigured(&error)),
+    };
     let public_url = settings.public_url(listeners.public_address()?)?;
-    let node = Node::start(&settings, &secrets, &public_url).await?;
-    let setup = node.monitor.begin_setup().await?;
-    let durability = node.ledger.durability().await?;
-    let mut ledger_stopped = node.ledger.stopped();
+    let node = Node::start(&plan, &settings, &secrets, &public_url).await?;
+    let setup = match &node.monitor {
+        Some(monitor) => monitor.begin_setup().await?,
+        None => None,
+    };
 
     let stopping = CancellationToken::new();
     let drain_within = Duration::from_secs(settings.drain_seconds.unwrap_or(10));
-    let serving = listeners.serve_all(&node, &secrets, options(&settings), stopping.clone())?;
-    greet(&settings, &public_url, setup.as_deref(), &durability);
+    let serving = listeners.serve(&node, &secrets, options(&settings), stopping.clone())?;
+    greet(
+        &plan,
+        &settings,
+        &public_url,
+        setup.as_deref(),
+        &node.durability,
+    );
     println!("listening on http://{}", serving.public_address);
 
     let code = tokio::select! {
         () = stop_signals.wait() => ExitCode::SUCCESS,
-        _ = ledger_stopped.wait_for(Option::is_some) => {
+        () = node.opened.stopped() => {
             tracing::error!("the ledger has stopped for good; ending, to be started afresh");
             ExitCode::from(EXIT_LEDGER_STOPPED)
         }
     };
     tracing::info!(seconds_max = drain_within.as_secs(), "draining");
     node.readiness.drain();
-    node.redpacket.end_streams();
+    notice(role, &settings, &mut stop_signals).await;
+    if let Some(redpacket) = &node.redpacket {
+        redpacket.end_streams();
+    }
     stopping.cancel();
     tokio::select! {
         () = serving.ended() => {}
@@ -119,14 +143,32 @@ async fn webpage(settings: Settings) -> anyhow::Result<ExitCode> {
     let stopping = CancellationToken::new();
     let pages = Pages {
         readiness: readiness.clone(),
+        metrics: telemetry::metrics()?,
     };
-    let serving = listeners.serve_pages(pages, &settings, options(&settings), stopping.clone())?;
+    let serving = listeners.serve_pages(pages, options(&settings), stopping.clone())?;
     println!("listening on http://{}", serving.public_address);
     stop_signals.wait().await;
     readiness.drain();
+    notice(Role::Webpage, &settings, &mut stop_signals).await;
     stopping.cancel();
     serving.ended().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Serves on for a while, so that a balancer learns that this process is not ready before it
+/// closes connections: one that it closed just then could carry a request already. A second
+/// signal ends it.
+async fn notice(role: Role, settings: &Settings, stop_signals: &mut StopSignals) {
+    let default = if role == Role::All {
+        0
+    } else {
+        DRAIN_NOTICE_SECONDS
+    };
+    let seconds = settings.drain_notice_seconds.unwrap_or(default);
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
+        () = stop_signals.wait() => {}
+    }
 }
 
 fn options(settings: &Settings) -> server::Options {
@@ -140,15 +182,24 @@ fn options(settings: &Settings) -> server::Options {
 
 /// What the organiser needs for the first minute, on standard output.
 fn greet(
+    plan: &Plan,
     settings: &Settings,
     public_url: &str,
     setup: Option<&str>,
-    durability: &ledger::Durability,
+    durability: &Durability,
 ) {
+    println!("ledger: {}, queue: {}", plan.database, plan.queue);
     println!("durability: {}", durability.meaning);
-    println!("participants: {public_url}/webpage");
-    println!("organisers:   {public_url}/monitor");
-    println!("the API:      {public_url}/docs");
+    if let Some(weakness) = &durability.weakness {
+        println!("durability: an acknowledged win may be lost: {weakness}");
+    }
+    if plan.role == Role::All {
+        println!("participants: {public_url}/webpage");
+    }
+    if plan.role.is_monitor() {
+        println!("organisers:   {public_url}/monitor");
+        println!("the API:      {public_url}/docs");
+    }
     if let Some(token) = setup {
         println!("set up the first organiser, once: {public_url}/monitor#/setup?token={token}");
     }

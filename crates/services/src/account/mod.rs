@@ -103,16 +103,28 @@ impl Account {
 
 /// What everybody may reach.
 pub fn router(account: Arc<Account>) -> OpenApiRouter {
+    routes().with_state(account)
+}
+
+fn routes() -> OpenApiRouter<Arc<Account>> {
+    OpenApiRouter::new().routes(routes!(sessions::create, sessions::show, sessions::delete))
+}
+
+fn inner_routes() -> OpenApiRouter<Arc<Account>> {
     OpenApiRouter::new()
-        .routes(routes!(sessions::create, sessions::show, sessions::delete))
-        .with_state(account)
+        .routes(routes!(verify::verify))
+        .routes(routes!(verify::withdraw))
+}
+
+/// What the routes are, for the API's description.
+#[must_use]
+pub fn api() -> utoipa::openapi::OpenApi {
+    routes().merge(inner_routes()).into_openapi()
 }
 
 /// What only the other services may reach, on the inner listener and with `key`.
 pub fn inner_router(account: Arc<Account>, key: ServiceKey) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(verify::verify))
-        .routes(routes!(verify::withdraw))
+    inner_routes()
         .layer(DefaultBodyLimit::max(verify::BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::new(key), service_key::guard))
         .with_state(account)

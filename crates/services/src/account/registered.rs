@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the ledger is asked whether their number has changed.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// How often all are read again regardless, because one added and one removed keep the number.
-const READ_ALL_EVERY: Duration = Duration::from_secs(300);
+/// How often all are read again regardless, because one added and one removed keep the number:
+/// so many seconds, and one more for each so many users.
+const READ_ALL_EVERY: Duration = Duration::from_secs(1);
+const USERS_PER_SECOND: u64 = 5_000;
 
 /// The imported users, as of the last read; at first nobody, so [`Self::read`] comes before the
 /// process is ready.
@@ -83,8 +85,11 @@ impl Registered {
                 () = tokio::time::sleep(POLL_EVERY) => {}
             }
             let followed = async {
-                let changed = ledger.users_count().await? != self.count.load(Ordering::Relaxed);
-                if changed || read_at.elapsed() >= READ_ALL_EVERY {
+                let known = self.count.load(Ordering::Relaxed);
+                let changed = ledger.users_count().await? != known;
+                let read_again = READ_ALL_EVERY + Duration::from_secs(known / USERS_PER_SECOND);
+                // Where there are none, the number tells all.
+                if changed || (known > 0 && read_at.elapsed() >= read_again) {
                     self.read(&*ledger).await?;
                     read_at = Instant::now();
                 }

@@ -61,7 +61,8 @@ pub(crate) struct CreateRequest {
         (status = 201, body = OrganiserCampaign),
         (status = 400, body = ErrorBody, description = "`invalid_field`, `invalid_json`"),
         (status = 401, body = ErrorBody, description = "`unauthenticated`"),
-        (status = 409, body = ErrorBody, description = "`idempotency_key_reused`"),
+        (status = 409, body = ErrorBody,
+            description = "`idempotency_key_reused`, `weak_durability`"),
         (status = 503, body = ErrorBody, description = "`unavailable`")),
     security(("organiser_key" = []), ("organiser_cookie" = [])))]
 pub(crate) async fn create(
@@ -79,6 +80,7 @@ pub(crate) async fn create(
             let random = monitor.random.as_ref();
             let id = CampaignId::new(now, draw(random));
             let new = request.campaign(id, Seed(draw(random)), now)?;
+            monitor.durability.check(&*monitor.ledger).await?;
             make(&monitor, new, once).await?
         }
     };

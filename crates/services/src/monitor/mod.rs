@@ -6,6 +6,7 @@
 //! # Layout
 //! - [`leader`]: which of several monitors does the following.
 //! - [`opening`], [`issuer`], [`scheduler`], [`reconciler`], [`auditor`]: what happens without being asked.
+//! - [`durability`]: what an acknowledgement means, and when money is refused.
 //! - [`organiser`], [`passwords`], [`login_tries`]: who may ask.
 //! - [`requests`], [`view`]: what bodies and answers have in common.
 //! - every other file: one endpoint.
@@ -14,6 +15,7 @@ mod audit;
 mod auditor;
 mod close;
 mod create;
+mod durability;
 mod issuer;
 mod leader;
 mod list;
@@ -54,7 +56,7 @@ use std::{
 };
 
 use axum::{extract::DefaultBodyLimit, middleware::from_fn_with_state};
-use ledger::{Campaign, Ledger, LedgerError, NodeId, Refund};
+use ledger::{Campaign, Durability, Ledger, LedgerError, NodeId, Refund};
 use queue::{Queue, QueueName};
 use rules::{CampaignId, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +74,7 @@ use self::{
     view::OrganiserCampaign,
 };
 use crate::{
-    account::codes::Codes,
+    account::{codes::Codes, registered::Registered},
     directory::Announcer,
     http::{ApiError, origin::OriginRules},
     random::Random,
@@ -103,6 +105,11 @@ pub struct Settings {
     pub registered_only: bool,
     /// How long it leads without renewing its lead: how long another waits that is to take over.
     pub lease: Duration,
+    /// Whether campaigns are made although the database may lose wins that were answered.
+    pub allow_weak_durability: bool,
+    /// What the first organiser is made with, where several replicas must know the same; a new
+    /// one is drawn when left out.
+    pub setup_token: Option<String>,
 }
 
 /// What the monitor works with.
@@ -117,6 +124,8 @@ pub struct Tools {
     pub random: Arc<dyn Random>,
     /// This process, which may lead.
     pub node: NodeId,
+    /// This process's list of imported users, where it has one, to follow an import at once.
+    pub registered: Option<Arc<Registered>>,
 }
 
 /// Saves this process's counters at once, so that who reads them sees every grab answered here
@@ -136,6 +145,8 @@ pub struct Monitor {
     random: Arc<dyn Random>,
     counters: OnceLock<Arc<dyn SaveCounts>>,
     settings: Settings,
+    registered: Option<Arc<Registered>>,
+    durability: durability::Watched,
     leader: Leader,
     issuer: Issuer,
     auditor: Auditor,
@@ -155,6 +166,8 @@ impl Monitor {
         let leader = Leader::new(tools.ledger.clone(), tools.node, settings.lease);
         Arc::new(Self {
             leader,
+            registered: tools.registered,
+            durability: durability::Watched::new(settings.allow_weak_durability),
             issuer,
             auditor: Auditor::new(tools.ledger.clone()),
             ledger: tools.ledger,
@@ -184,19 +197,28 @@ impl Monitor {
         self.counters.get_or_init(|| counters);
     }
 
-    /// A new one-time token for `POST /monitor/api/setup`, when there is no organiser yet. It is
+    /// The one-time token for `POST /monitor/api/setup`, when there is no organiser yet. It is
     /// to be printed, and is kept nowhere but as a hash in memory.
     ///
     /// # Errors
     /// When the ledger does not answer.
     pub async fn begin_setup(&self) -> Result<Option<String>, LedgerError> {
         let (ledger, random) = (self.ledger.as_ref(), self.random.as_ref());
-        self.setup.begin(ledger, random).await
+        let told = self.settings.setup_token.clone();
+        self.setup.begin(ledger, told, random).await
     }
 
-    /// Leads at once, sends what is unclaimed into a queue that came up empty, and completes
-    /// waves that a crash cut short. For a process that is alone on its ledger: it is ready only
-    /// after this.
+    /// What an acknowledgement means on the ledger's database now.
+    ///
+    /// # Errors
+    /// When the ledger does not answer.
+    pub async fn durability(&self) -> Result<Durability, LedgerError> {
+        self.durability.look(&*self.ledger).await
+    }
+
+    /// Leads at once, sends what is unclaimed into the queues that came up empty, and completes
+    /// waves that a crash cut short. For a process that is alone on its ledger or its queue: it
+    /// is ready only after this.
     ///
     /// # Errors
     /// When the ledger or the queue does not answer, or another monitor leads; trying again is
@@ -216,7 +238,8 @@ impl Monitor {
             self.leader.run(stop.clone()),
             scheduler::run(self.clone(), stop.clone()),
             reconciler::run(self.clone(), stop.clone()),
-            auditor::run(self.clone(), stop),
+            auditor::run(self.clone(), stop.clone()),
+            self.durability.run(&*self.ledger, stop),
         );
         // Only now: until here a write may have been under way that showed the lead.
         self.leader.step_down().await;
@@ -231,6 +254,16 @@ impl Monitor {
             .is_err()
         {
             tracing::warn!("a change is committed, but this process has not read it yet");
+        }
+    }
+
+    /// Makes a change of the imported users known to this process. Others read it within a
+    /// second or so.
+    async fn users_changed(&self) {
+        if let Some(registered) = &self.registered
+            && let Err(error) = registered.read(&*self.ledger).await
+        {
+            tracing::warn!(%error, "the imported users have changed, and are not read yet");
         }
     }
 
@@ -279,6 +312,14 @@ impl Monitor {
 #[error("the queue could not be refilled: {0}")]
 pub struct RefillError(#[source] IssueError);
 
+impl RefillError {
+    /// Whether it is because another monitor leads.
+    #[must_use]
+    pub const fn another_leads(&self) -> bool {
+        matches!(self.0, IssueError::Ledger(LedgerError::Deposed))
+    }
+}
+
 /// Removes a closed campaign's bundles, once nobody sends any more, and audits it.
 async fn clear_away(monitor: Arc<Monitor>, id: CampaignId) {
     match monitor.ledger.campaign(id).await {
@@ -304,6 +345,24 @@ fn campaign_ended() -> ApiError {
 
 /// Every route under `/monitor/api`.
 pub fn router(monitor: Arc<Monitor>) -> OpenApiRouter {
+    let (anybodys, organisers) = routes();
+    let guard = from_fn_with_state(monitor.clone(), organiser::guard);
+    anybodys
+        .merge(organisers.route_layer(guard))
+        .with_state(monitor)
+}
+
+/// What the routes are, for the API's description.
+#[must_use]
+pub fn api() -> utoipa::openapi::OpenApi {
+    let (anybodys, organisers) = routes();
+    anybodys.merge(organisers).into_openapi()
+}
+
+type Routes = OpenApiRouter<Arc<Monitor>>;
+
+/// The routes for anybody, and those for organisers.
+fn routes() -> (Routes, Routes) {
     let anybodys = OpenApiRouter::new()
         .routes(routes!(setup::state, setup::make))
         .routes(routes!(sessions::login));
@@ -326,7 +385,6 @@ pub fn router(monitor: Arc<Monitor>) -> OpenApiRouter {
         .routes(routes!(qr::qr))
         .routes(routes!(queue_counts::queue))
         .routes(routes!(users::delete))
-        .merge(with_users)
-        .route_layer(from_fn_with_state(monitor.clone(), organiser::guard));
-    anybodys.merge(organisers).with_state(monitor)
+        .merge(with_users);
+    (anybodys, organisers)
 }

@@ -176,16 +176,28 @@ async fn send(
     Ok(())
 }
 
-/// Fills a queue that came up empty: waves that a crash cut short are completed, and of those
-/// that are open every bundle with unclaimed packets is sent.
+/// Fills the queues that came up empty: of waves that are open every bundle with unclaimed
+/// packets is sent. Waves that a crash cut short are completed.
 pub(crate) async fn refill(monitor: &Monitor, lead: Lead) -> Result<(), IssueError> {
     let campaigns = monitor.ledger.campaigns_since(0).await?;
-    let open = campaigns
+    let begun = |c: &Campaign| c.waves.iter().any(|w| w.state != WaveState::Planned);
+    let open: Vec<_> = campaigns
         .into_iter()
-        .filter(|campaign| campaign.closed_at.is_none() && campaign.halted.is_none());
+        .filter(|c| c.closed_at.is_none() && c.halted.is_none() && begun(c))
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = open.iter().map(|c| QueueName::of(c.id)).collect();
+    let filled = bounded(monitor.queue.filled(&names)).await?;
     let mut bundles = 0;
-    for campaign in open {
-        bundles += match refill_campaign(monitor, lead, &campaign).await {
+    for (campaign, filled) in open.iter().zip(filled) {
+        let done = if filled {
+            complete_waves(monitor, lead, campaign).await.map(|()| 0)
+        } else {
+            refill_campaign(monitor, lead, campaign).await
+        };
+        bundles += match done {
             // The others are not to suffer for it; it is halted, and the log says so.
             Err(IssueError::Halted(_)) => 0,
             sent => sent?,
@@ -209,9 +221,19 @@ async fn refill_campaign(
     let stranded = stranded.await?;
     send(monitor, lead, campaign, &stranded).await?;
     bounded(monitor.queue.set_filled(&QueueName::of(campaign.id))).await?;
+    complete_waves(monitor, lead, campaign).await?;
+    Ok(stranded.len() as u64)
+}
+
+/// Completes waves whose issuing was cut short.
+async fn complete_waves(
+    monitor: &Monitor,
+    lead: Lead,
+    campaign: &Campaign,
+) -> Result<(), IssueError> {
     let issuing = campaign.waves.iter();
     for wave in issuing.filter(|wave| wave.state == WaveState::Issuing) {
         monitor.issuer.issue(lead, campaign.id, wave.number).await?;
     }
-    Ok(stranded.len() as u64)
+    Ok(())
 }

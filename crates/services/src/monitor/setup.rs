@@ -29,16 +29,17 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// A new token, in hex, when there is no organiser yet.
+    /// The token, `told` or a new one in hex, when there is no organiser yet.
     pub(crate) async fn begin(
         &self,
         ledger: &dyn Ledger,
+        told: Option<String>,
         random: &dyn Random,
     ) -> Result<Option<String>, LedgerError> {
         if ledger.has_organiser().await? {
             return Ok(None);
         }
-        let token = hex::encode(draw::<32>(random));
+        let token = told.unwrap_or_else(|| hex::encode(draw::<32>(random)));
         *self.lock() = Some(sha256(token.as_bytes()));
         Ok(Some(token))
     }

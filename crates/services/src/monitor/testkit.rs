@@ -125,6 +125,7 @@ impl Bench {
             // Each replica draws other ids.
             random: Arc::new(CountingRandom(AtomicU64::new(node << 32))),
             node: NodeId(node),
+            registered: None,
         };
         let settings = Settings {
             public_url: PUBLIC_URL.into(),
@@ -135,6 +136,8 @@ impl Bench {
             codes: Codes::new(b"a secret for codes"),
             registered_only: odd.registered_only,
             lease: LEASE,
+            allow_weak_durability: false,
+            setup_token: None,
         };
         let monitor = Monitor::new(tools, settings);
         reader.follow(monitor.follower());

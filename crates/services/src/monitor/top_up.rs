@@ -42,7 +42,7 @@ pub(crate) struct TopUpRequest {
         (status = 401, body = ErrorBody, description = "`unauthenticated`"),
         (status = 404, body = ErrorBody, description = "`no_such_campaign`"),
         (status = 409, body = ErrorBody,
-            description = "`campaign_ended`, `idempotency_key_reused`"),
+            description = "`campaign_ended`, `idempotency_key_reused`, `weak_durability`"),
         (status = 503, body = ErrorBody, description = "`unavailable`")),
     security(("organiser_key" = []), ("organiser_cookie" = [])))]
 pub(crate) async fn top_up(
@@ -85,6 +85,7 @@ async fn add(
         split: request.split(campaign)?,
     };
     check::top_up(&campaign.tranches, campaign.waves.len(), &tranche).map_err(refused)?;
+    monitor.durability.check(&*monitor.ledger).await?;
     match monitor.ledger.top_up(campaign.id, tranche, once).await? {
         Ok(Once::Done(_)) => {
             tracing::info!(campaign.id = %campaign.id, packets, "topped a campaign up");

@@ -80,6 +80,7 @@ pub(crate) async fn import(
     match monitor.ledger.import_users(&users).await? {
         Imported::Done { added, changed } => {
             tracing::info!(added, changed, "users were imported");
+            monitor.users_changed().await;
             Ok(axum::Json(ImportDone { added, changed }))
         }
         Imported::CodeTaken(user) => Err(ApiError::new(
@@ -210,5 +211,6 @@ pub(crate) async fn delete(
         ));
     }
     tracing::info!("a user was removed");
+    monitor.users_changed().await;
     Ok(StatusCode::NO_CONTENT)
 }

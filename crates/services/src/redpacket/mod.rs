@@ -32,6 +32,7 @@ pub mod wins;
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -75,6 +76,8 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// This process, for holds and counts.
     pub node: NodeId,
+    /// How long a received bundle is this node's.
+    pub lease: Duration,
 }
 
 /// The campaigns of a node.
@@ -91,6 +94,7 @@ pub struct Redpacket {
     access_log: Arc<AccessLog>,
     random: Arc<dyn Random>,
     node: NodeId,
+    lease: Duration,
     claims: Claims,
     looks: Looks,
     rains: ArcSwap<Rains>,
@@ -123,6 +127,7 @@ impl Redpacket {
             access_log: parts.access_log,
             random: parts.random,
             node: parts.node,
+            lease: parts.lease,
             claims,
             looks,
             rains: ArcSwap::default(),
@@ -189,6 +194,7 @@ impl Redpacket {
                 self.ledger.clone(),
                 self.queue.clone(),
                 self.node,
+                self.lease,
             );
             self.tasks.spawn(crate::task::guarded(
                 "supplier",
@@ -217,11 +223,20 @@ impl Follower for Redpacket {
 /// Every route of the service. The grab is also answered before any router, see
 /// [`crate::http::server`].
 pub fn router(redpacket: Arc<Redpacket>) -> OpenApiRouter {
+    routes().with_state(redpacket)
+}
+
+/// What the routes are, for the API's description.
+#[must_use]
+pub fn api() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+fn routes() -> OpenApiRouter<Arc<Redpacket>> {
     OpenApiRouter::new()
         .routes(routes!(campaigns::campaigns))
         .routes(routes!(campaign::campaign))
         .routes(routes!(grab::route))
         .routes(routes!(wins::wins))
         .routes(routes!(events::events))
-        .with_state(redpacket)
 }

@@ -18,11 +18,9 @@ use super::{
     stock::{Added, Leaving},
 };
 
-/// How long a received bundle is this node's.
-const LEASE: Duration = Duration::from_secs(30);
 /// How long before the lease ends the node stops serving the bundle: longer than a grab may
 /// take from the taking of a packet to its commit.
-const STOP_BEFORE_LEASE_ENDS: Duration = Duration::from_secs(5);
+const STOP_BEFORE_LEASE_ENDS: Duration = Duration::from_secs(3);
 /// A node that gave out no packet of a campaign for so long gives its bundles back.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 /// How often finished, idle and ending bundles are looked for.
@@ -52,6 +50,8 @@ pub(crate) struct Supplier {
     ledger: Arc<dyn Ledger>,
     queue: Arc<dyn Queue>,
     node: NodeId,
+    /// How long a received bundle is this node's.
+    lease: Duration,
     name: QueueName,
     sealer: BundleSealer,
 }
@@ -62,6 +62,7 @@ impl Supplier {
         ledger: Arc<dyn Ledger>,
         queue: Arc<dyn Queue>,
         node: NodeId,
+        lease: Duration,
     ) -> Self {
         let view = rain.view();
         let name = QueueName::of(view.campaign.id);
@@ -72,6 +73,7 @@ impl Supplier {
             ledger,
             queue,
             node,
+            lease,
             name,
             sealer,
         }
@@ -110,7 +112,7 @@ impl Supplier {
     async fn bring(&self) -> bool {
         // Measured from before the receive, so that the lease cannot end unseen.
         let received_at = Instant::now();
-        let held_until = self.ledger.now().plus_micros(LEASE.as_micros() as i64);
+        let held_until = self.ledger.now().plus_micros(self.lease.as_micros() as i64);
         // Small bundles mean a small wave: taking many would leave nothing to other nodes.
         let size = self.bundle_size();
         let max = if size < 32 {
@@ -118,7 +120,11 @@ impl Supplier {
         } else {
             (PACKETS_AHEAD / size).clamp(1, RECEIVE_MAX)
         };
-        let received = match self.queue.receive(&self.name, max as usize, LEASE).await {
+        let received = match self
+            .queue
+            .receive(&self.name, max as usize, self.lease)
+            .await
+        {
             Ok(received) => received,
             Err(error) => {
                 tracing::warn!(%error, queue = %self.name.0, "could not receive bundles");
@@ -150,7 +156,7 @@ impl Supplier {
             bundles.len(),
             "one list of claimed packets for each bundle"
         );
-        let serve_until = received_at + LEASE - STOP_BEFORE_LEASE_ENDS;
+        let serve_until = received_at + self.lease.saturating_sub(STOP_BEFORE_LEASE_ENDS);
         let (mut copies, mut later) = (Vec::new(), Vec::new());
         let mut brought = false;
         for ((key, bundle, receipt), claimed) in bundles.into_iter().zip(claimed) {

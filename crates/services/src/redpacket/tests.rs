@@ -62,6 +62,7 @@ impl Rig {
             access_log: Arc::new(log),
             random: Arc::new(SystemRandom),
             node: NodeId(number),
+            lease: Duration::from_secs(30),
         });
         reader.follow(node.clone());
         reader.read().await.expect("the first read");

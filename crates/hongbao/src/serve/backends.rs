@@ -1,0 +1,115 @@
+//! Opening the ledger, the queue and what account replicas remember together.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use ledger::{Ledger, OpenError, ServerLedger, SqliteLedger, SystemClock};
+use queue::{MemoryQueue, Queue, RedisQueue};
+use services::account::attempts::{Attempts, RedisAttempts};
+
+use super::plan::Plan;
+use crate::config::{AttemptsAt, Database, QueueAt};
+
+/// A ledger that is open, as what it is.
+#[derive(Clone)]
+pub(crate) enum Opened {
+    /// In a file.
+    Sqlite(SqliteLedger),
+    /// On a server.
+    Server(ServerLedger),
+}
+
+impl Opened {
+    /// Opens the ledger at `database`, made or migrated where that is needed.
+    ///
+    /// # Errors
+    /// Why it cannot be opened; a password is never part of it.
+    pub(crate) async fn open(database: &Database) -> anyhow::Result<Self> {
+        let clock = Arc::new(SystemClock);
+        match database {
+            Database::Sqlite(path) => Ok(Self::Sqlite(SqliteLedger::open(path, clock).await?)),
+            Database::Server(url) => {
+                let opened: Result<_, OpenError> = ServerLedger::open(url, clock).await;
+                let opened = opened.with_context(|| format!("cannot use the ledger {database}"))?;
+                Ok(Self::Server(opened))
+            }
+        }
+    }
+
+    /// The ledger, whatever it is.
+    pub(crate) fn ledger(&self) -> Arc<dyn Ledger> {
+        match self {
+            Self::Sqlite(ledger) => Arc::new(ledger.clone()),
+            Self::Server(ledger) => Arc::new(ledger.clone()),
+        }
+    }
+
+    /// Returns when the ledger has stopped for good; only one in a file does.
+    pub(crate) async fn stopped(&self) {
+        match self {
+            Self::Sqlite(ledger) => {
+                let mut stopped = ledger.stopped();
+                if stopped.wait_for(Option::is_some).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+            Self::Server(_) => std::future::pending().await,
+        }
+    }
+
+    /// Closes in an orderly way.
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Sqlite(ledger) => ledger.close().await,
+            Self::Server(ledger) => ledger.close().await,
+        }
+    }
+}
+
+/// The queue at `place`. One on a server need not answer yet.
+///
+/// # Errors
+/// When its URL cannot be used.
+pub(crate) fn queue(place: &QueueAt) -> anyhow::Result<Arc<dyn Queue>> {
+    Ok(match place {
+        QueueAt::Memory => Arc::new(MemoryQueue::new()),
+        QueueAt::Redis(url) => {
+            let opened = RedisQueue::open(url);
+            Arc::new(opened.with_context(|| format!("HONGBAO_QUEUE_URL {place}"))?)
+        }
+    })
+}
+
+/// What account replicas remember together; `None`: each process for itself. It need not answer
+/// yet.
+///
+/// # Errors
+/// When its URL cannot be used.
+pub(crate) fn attempts(plan: &Plan) -> anyhow::Result<Option<Arc<dyn Attempts>>> {
+    match &plan.attempts {
+        AttemptsAt::Memory => Ok(None),
+        // Alone on its ledger, no other process can be asked who has tried.
+        AttemptsAt::Redis(_) if !plan.shares_ledger() => Ok(None),
+        AttemptsAt::Redis(url) => {
+            let opened = RedisAttempts::open(url);
+            let place = &plan.attempts;
+            let opened = opened.with_context(|| format!("HONGBAO_ATTEMPTS_URL {place}"))?;
+            Ok(Some(Arc::new(opened)))
+        }
+    }
+}
+
+/// Waits for `answer`, but not for ever.
+///
+/// # Errors
+/// When `what` does not answer in time, or says no.
+pub(crate) async fn answers<E: std::fmt::Display>(
+    what: &str,
+    answer: impl Future<Output = Result<(), E>>,
+) -> anyhow::Result<()> {
+    match tokio::time::timeout(Duration::from_secs(5), answer).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => anyhow::bail!("{what}: {error}"),
+        Err(_late) => anyhow::bail!("{what}: no answer within 5 s"),
+    }
+}

@@ -1,0 +1,254 @@
+//! What a service is to run on, checked before anything is touched: a refusal here names the
+//! setting, and the process exits 78.
+
+use std::time::Duration;
+
+use anyhow::bail;
+
+use super::Role;
+use crate::{
+    config::{AttemptsAt, Database, QueueAt, Settings},
+    secrets::{Needed, Secrets},
+};
+
+/// How long a grab node holds packets, when nothing else is said, in seconds.
+const LEASE_SECONDS: u64 = 30;
+/// The bounds of that: the shortest leaves a grab the time it may take.
+const LEASE_SECONDS_MIN: u64 = 6;
+const LEASE_SECONDS_MAX: u64 = 600;
+/// How many grab nodes share the packets where they can be several and nothing else is said.
+const REPLICAS: u32 = 4;
+
+/// What a service is to run on.
+pub(crate) struct Plan {
+    /// Which services.
+    pub(crate) role: Role,
+    /// Where the ledger is.
+    pub(crate) database: Database,
+    /// Where the queue is.
+    pub(crate) queue: QueueAt,
+    /// Where it is remembered who has tried.
+    pub(crate) attempts: AttemptsAt,
+    /// Where the account service is, when it is another process.
+    pub(crate) account: Option<String>,
+    /// How many grab nodes share the packets.
+    pub(crate) replicas: u32,
+    /// How long a grab node holds packets.
+    pub(crate) lease: Duration,
+}
+
+impl Role {
+    /// As on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::All => "serve",
+            Self::Account => "account",
+            Self::Redpacket => "redpacket",
+            Self::Monitor => "monitor",
+            Self::Webpage => "webpage",
+        }
+    }
+
+    /// Whether this process answers participants' logins and who may try.
+    pub(crate) const fn is_account(self) -> bool {
+        matches!(self, Self::All | Self::Account)
+    }
+
+    /// Whether this process answers grabs.
+    pub(crate) const fn is_redpacket(self) -> bool {
+        matches!(self, Self::All | Self::Redpacket)
+    }
+
+    /// Whether this process answers organisers.
+    pub(crate) const fn is_monitor(self) -> bool {
+        matches!(self, Self::All | Self::Monitor)
+    }
+}
+
+impl Plan {
+    /// What `role` is to run on.
+    ///
+    /// # Errors
+    /// The setting that is wrong or missing.
+    pub(crate) fn of(role: Role, settings: &Settings) -> anyhow::Result<Self> {
+        let database = settings.database()?;
+        let (queue, attempts) = (settings.queue()?, settings.attempts()?);
+        let account = settings.account()?.map(str::to_owned);
+        let name = role.name();
+        if role != Role::All {
+            if matches!(database, Database::Sqlite(_)) {
+                bail!(
+                    "`hongbao {name}` is one of several processes, and SQLite is for one: set \
+                     HONGBAO_DATABASE_URL to mysql://… or postgres://…, or DB_HOST, DB_NAME, \
+                     DB_USER and DB_PASSWD; `hongbao serve` runs all services in one process"
+                );
+            }
+            let uses_queue = role.is_redpacket() || role.is_monitor();
+            if uses_queue && queue == QueueAt::Memory {
+                bail!(
+                    "`hongbao {name}` is one of several processes, and a queue in memory is for \
+                     one: set HONGBAO_QUEUE_URL to redis://… or redis+cluster://…"
+                );
+            }
+            if role.is_account() && attempts == AttemptsAt::Memory {
+                bail!(
+                    "`hongbao {name}` is one of several processes, which remember together who \
+                     has tried: set HONGBAO_ATTEMPTS_URL (or HONGBAO_QUEUE_URL) to redis://… or \
+                     redis+cluster://…"
+                );
+            }
+            if role.is_redpacket() && account.is_none() {
+                bail!(
+                    "`hongbao {name}` asks the account service who may try: set \
+                     HONGBAO_ACCOUNT_URL to http://HOST:PORT of its inner listener, or \
+                     ACCOUNT_CHECK_IP"
+                );
+            }
+            if role.is_account() && settings.inner_listen.is_none() {
+                bail!(
+                    "`hongbao {name}` answers other services: set HONGBAO_INNER_LISTEN to \
+                     ADDRESS:PORT, which only they can reach"
+                );
+            }
+        }
+        let lease = settings.lease_seconds.unwrap_or(LEASE_SECONDS);
+        if !(LEASE_SECONDS_MIN..=LEASE_SECONDS_MAX).contains(&lease) {
+            bail!(
+                "HONGBAO_LEASE_SECONDS must be {LEASE_SECONDS_MIN} to {LEASE_SECONDS_MAX}, and is {lease}"
+            );
+        }
+        let alone = matches!(database, Database::Sqlite(_));
+        let replicas = settings
+            .replicas
+            .unwrap_or(if alone { 1 } else { REPLICAS });
+        if replicas == 0 {
+            bail!("HONGBAO_REPLICAS must be at least 1");
+        }
+        Ok(Self {
+            role,
+            database,
+            queue,
+            attempts,
+            account,
+            replicas,
+            lease: Duration::from_secs(lease),
+        })
+    }
+
+    /// Whether other processes may have the ledger, too.
+    pub(crate) const fn shares_ledger(&self) -> bool {
+        matches!(self.database, Database::Server(_))
+    }
+
+    /// The secrets that this needs. Only a process that is all there is may make its own.
+    ///
+    /// # Errors
+    /// When one is missing or too short, or a file cannot be read or written.
+    pub(crate) fn secrets(&self, settings: &Settings) -> anyhow::Result<Secrets> {
+        if self.role == Role::All {
+            return Secrets::load(settings);
+        }
+        let needed = Needed {
+            service_key: self.role.is_account() || self.role.is_redpacket(),
+            organiser_key: self.role.is_monitor(),
+        };
+        Secrets::demand(settings, needed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared() -> Settings {
+        Settings {
+            database_url: Some("mysql://u:p@h/d".into()),
+            queue_url: Some("redis://h".into()),
+            account_url: Some("http://account.local:8081".into()),
+            inner_listen: Some(([127, 0, 0, 1], 8081).into()),
+            ..Settings::default()
+        }
+    }
+
+    fn refusal(role: Role, settings: &Settings) -> String {
+        Plan::of(role, settings)
+            .err()
+            .map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn one_process_runs_on_anything_and_one_of_several_on_what_they_share() {
+        for role in [Role::All, Role::Account, Role::Redpacket, Role::Monitor] {
+            assert_eq!(refusal(role, &shared()), "", "{}", role.name());
+        }
+        assert_eq!(refusal(Role::All, &Settings::default()), "");
+        let sqlite = Settings {
+            database_url: None,
+            ..shared()
+        };
+        let memory = Settings {
+            queue_url: None,
+            ..shared()
+        };
+        for role in [Role::Account, Role::Redpacket, Role::Monitor] {
+            let refused = refusal(role, &sqlite);
+            assert!(refused.contains("HONGBAO_DATABASE_URL"), "{refused}");
+            assert!(refused.contains("DB_HOST"), "{refused}");
+            let refused = refusal(role, &memory);
+            assert!(refused.contains("HONGBAO_QUEUE_URL"), "{refused}");
+        }
+        let mixed = [
+            Settings {
+                queue_url: None,
+                ..shared()
+            },
+            Settings {
+                database_url: None,
+                ..shared()
+            },
+        ];
+        for settings in mixed {
+            assert_eq!(refusal(Role::All, &settings), "");
+        }
+    }
+
+    #[test]
+    fn each_service_names_what_it_misses() {
+        let without_account = Settings {
+            account_url: None,
+            ..shared()
+        };
+        assert!(refusal(Role::Redpacket, &without_account).contains("HONGBAO_ACCOUNT_URL"));
+        assert_eq!(refusal(Role::Monitor, &without_account), "");
+        let without_inner = Settings {
+            inner_listen: None,
+            ..shared()
+        };
+        assert!(refusal(Role::Account, &without_inner).contains("HONGBAO_INNER_LISTEN"));
+        assert_eq!(refusal(Role::Redpacket, &without_inner), "");
+        let own_window = Settings {
+            attempts_url: Some("memory:".into()),
+            ..shared()
+        };
+        assert!(refusal(Role::Account, &own_window).contains("HONGBAO_ATTEMPTS_URL"));
+        let short = Settings {
+            lease_seconds: Some(5),
+            ..shared()
+        };
+        assert!(refusal(Role::Redpacket, &short).contains("HONGBAO_LEASE_SECONDS"));
+    }
+
+    #[test]
+    fn packets_travel_in_smaller_bundles_where_several_share_them() {
+        assert_eq!(
+            Plan::of(Role::All, &Settings::default()).unwrap().replicas,
+            1
+        );
+        assert_eq!(Plan::of(Role::Monitor, &shared()).unwrap().replicas, 4);
+        let told = Settings {
+            replicas: Some(9),
+            ..shared()
+        };
+        assert_eq!(Plan::of(Role::Monitor, &told).unwrap().replicas, 9);
+    }
+}
