@@ -38,6 +38,8 @@ use crate::{
 
 /// Logins a minute and address, when nothing else is said.
 const LOGINS_PER_MINUTE: u32 = 120;
+/// How long after a failed ask the account service is asked again before it counts as away.
+const ASK_ACCOUNT_AGAIN_AFTER: Duration = Duration::from_millis(700);
 /// How long a monitor leads that is alone on its ledger: nobody waits to take over.
 const LEASE_ALONE: Duration = Duration::from_secs(600);
 /// How long one of several leads without renewing: how long a dead leader is waited for.
@@ -234,7 +236,14 @@ impl<'a> Shared<'a> {
         if let Some(account) = account {
             let account = move || {
                 let account = account.clone();
-                async move { account.ping().await }
+                async move {
+                    // One replica that has just gone does not take this one away, too.
+                    if account.ping().await.is_ok() {
+                        return Ok(());
+                    }
+                    tokio::time::sleep(ASK_ACCOUNT_AGAIN_AFTER).await;
+                    account.ping().await
+                }
             };
             tokio::spawn(readiness.clone().watch("account", account, stop.clone()));
         }
