@@ -14,6 +14,8 @@ use std::{
 
 /// COMMIT as MySQL's clients send it. (`READ COMMITTED` holds the word too.)
 pub const COMMIT_TO_MYSQL: &str = "\u{3}COMMIT";
+/// COMMIT of a batch of claims, which goes with the booking, on any server.
+pub const COMMIT_OF_CLAIMS: &str = "; COMMIT";
 /// COMMIT as PostgreSQL's clients send it.
 pub const COMMIT_TO_POSTGRES: &str = "COMMIT\0";
 

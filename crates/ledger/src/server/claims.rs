@@ -9,28 +9,22 @@
 //! transaction had it first must be visible when it is read back, and a snapshot of the
 //! transaction's begin would hide it.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
-
-use rules::Timestamp;
+use std::time::{Duration, Instant};
 
 use super::{
     change,
-    dialect::Dialect,
     fault::{CommitFault, Fail, Fault},
+    fence::{self, Booking, Fence},
     insert::{Care, insert},
     open::Inner,
     patience::Patience,
     sql::Tx,
     standing::{self, Keys},
-    value::{Value, values},
-    wins,
+    value::values,
 };
 use crate::{
-    CampaignNo, ClaimAsk, ClaimError, ClaimResult, LedgerError, Win,
-    claiming::{Batch, Booked, NewClaim, Spoilt, State, several},
+    CampaignNo, ClaimAsk, ClaimError, ClaimResult,
+    claiming::{Batch, NewClaim, Spoilt, several},
     codec,
     codec::corrupt,
     issue::SLOTS,
@@ -43,8 +37,8 @@ const COMMIT_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 /// What became of a batch within its transaction.
 enum Decided {
-    /// The results, and how many of them are new wins.
-    Done(Vec<ClaimResult>, u64),
+    /// The results, and what is to be booked with them.
+    Done(Vec<ClaimResult>, Option<Booking>),
     /// Nothing of it may be written: it is to be done without these campaigns.
     Spoilt(Spoilt),
 }
@@ -79,9 +73,7 @@ async fn claim_but(
     let mut care = Care::Usual;
     let deadline = Instant::now() + CLAIM_TIMEOUT;
     loop {
-        let tx = inner.begin_by(deadline).await;
-        let tx = tx.map_err(|fail| ClaimError::NotDone(fail.judge()))?;
-        let tried = attempt(inner, tx, slot, asks, spoilt, care).await;
+        let tried = attempt(inner, (slot, deadline), asks, spoilt, care).await;
         match tried {
             Ok(Some(results)) => return Ok(results),
             // Without the campaigns that were found to be spoilt.
@@ -103,13 +95,17 @@ async fn claim_but(
 /// One transaction. `None`: nothing was written, and `spoilt` has grown.
 async fn attempt(
     inner: &Inner,
-    mut tx: Tx,
-    slot: u8,
+    (slot, deadline): (u8, Instant),
     asks: &[ClaimAsk],
     spoilt: &mut Spoilt,
     care: Care,
 ) -> Result<Option<Vec<ClaimResult>>, CommitFault> {
-    let decided = match decide(inner, &mut tx, slot, asks, spoilt, care).await {
+    let wanted = asks.iter().map(|ask| ask.campaign);
+    let wanted = wanted.filter(|no| !spoilt.contains_key(no)).collect();
+    let begun = fence::begin(inner, slot, wanted, spoilt, deadline).await;
+    let (mut tx, fence, states) = begun.map_err(CommitFault::NotDone)?;
+    let batch = Batch::admit(inner.now(), states, asks);
+    let decided = match decide(&mut tx, &fence, batch, asks, care).await {
         Ok(decided) => decided,
         Err(fail) => {
             // Explicitly, so that its locks are gone before the next try. When this fails too,
@@ -123,12 +119,12 @@ async fn attempt(
         }
     };
     match decided {
-        Decided::Done(results, 0) => {
+        Decided::Done(results, None) => {
             tx.rollback().await.map_err(CommitFault::NotDone)?;
             Ok(Some(results))
         }
-        Decided::Done(results, _) => {
-            tx.commit_within(COMMIT_TIMEOUT).await?;
+        Decided::Done(results, Some(booking)) => {
+            booking.commit(tx, COMMIT_TIMEOUT).await?;
             Ok(Some(results))
         }
         Decided::Spoilt(more) => {
@@ -139,25 +135,14 @@ async fn attempt(
     }
 }
 
-/// Everything between BEGIN and COMMIT.
+/// Everything between the locks and COMMIT.
 async fn decide(
-    inner: &Inner,
     tx: &mut Tx,
-    slot: u8,
+    fence: &Fence,
+    mut batch: Batch<'_>,
     asks: &[ClaimAsk],
-    spoilt: &mut Spoilt,
     care: Care,
 ) -> Result<Decided, Fail> {
-    let campaigns: Vec<CampaignNo> = {
-        let wanted = asks.iter().map(|ask| ask.campaign);
-        let mut wanted: Vec<_> = wanted.filter(|no| !spoilt.contains_key(no)).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        wanted
-    };
-    let locked = lock(tx, slot, &campaigns).await?;
-    let states = states(tx, &locked, spoilt).await?;
-    let mut batch = Batch::admit(inner.now(), states, asks);
     let mut inserted = 0;
     loop {
         let round = batch.next_round();
@@ -167,97 +152,31 @@ async fn decide(
         let standings = standing::read(tx, &several(&round), Keys::User).await?;
         let rows = batch.ordinals(round, standings);
         if !rows.is_empty() {
-            inserted +=
-                insert_round(tx, &mut batch, (slot, &locked), &rows, care, inserted).await?;
+            inserted += insert_round(tx, &mut batch, fence, &rows, care, inserted).await?;
         }
     }
     let books = match batch.books(asks) {
         Ok(books) => books,
         Err(spoilt) => return Ok(Decided::Spoilt(spoilt)),
     };
-    let won = books.values().map(|booked| booked.claims).sum();
+    let won: u64 = books.values().map(|booked| booked.claims).sum();
     if won != inserted {
         return Err(corrupt(format!("{inserted} claims were written and {won} won")).into());
     }
-    for (campaign, booked) in books {
-        book(tx, slot, campaign, booked, batch.claimed_at).await?;
-    }
-    Ok(Decided::Done(batch.results(), won))
-}
-
-/// Own slots as they are under their locks: whether closed, and how many claims.
-pub(super) type Locked = BTreeMap<CampaignNo, (bool, i64)>;
-
-/// Locks the slot's rows in the order of the campaigns.
-async fn lock(tx: &mut Tx, slot: u8, campaigns: &[CampaignNo]) -> Result<Locked, Fail> {
-    let keys: Vec<Value> = campaigns.iter().map(|no| no.0.into()).collect();
-    let rows = tx
-        .fetch_in(
-            "SELECT campaign_no, closed, claims FROM fence {BY PRIMARY} \
-             WHERE slot = ? AND campaign_no {IN} ORDER BY campaign_no FOR UPDATE",
-            &values![i64::from(slot)],
-            &keys,
-        )
-        .await?;
-    let locked =
-        |row: &super::value::Row| Ok((CampaignNo(row.int(0)?), (row.flag(1)?, row.int(2)?)));
-    rows.iter().map(locked).collect()
-}
-
-/// What a claim must know of each campaign, read after the lock: a statement of its own, because
-/// PostgreSQL would show the other tables as they were before the wait for the lock.
-async fn states(
-    tx: &mut Tx,
-    locked: &Locked,
-    spoilt: &mut Spoilt,
-) -> Result<BTreeMap<CampaignNo, State>, Fail> {
-    let keys: Vec<Value> = locked.keys().map(|no| no.0.into()).collect();
-    let rows = tx
-        .fetch_in(
-            "SELECT c.no, CASE WHEN c.halted IS NULL THEN 0 ELSE 1 END, c.openings, c.packets, \
-             c.budget, f.claims, f.amount, f.last_at FROM campaigns c \
-             JOIN (SELECT campaign_no, CAST(sum(claims) AS {INT}) AS claims, \
-             CAST(sum(amount) AS {INT}) AS amount, max(last_at) AS last_at FROM fence \
-             WHERE campaign_no {IN} GROUP BY campaign_no) f ON f.campaign_no = c.no",
-            &[],
-            &keys,
-        )
-        .await?;
-    let mut states = BTreeMap::new();
-    for row in &rows {
-        let campaign = CampaignNo(row.int(0)?);
-        match state(row, locked[&campaign].0) {
-            Ok(state) => drop(states.insert(campaign, state)),
-            Err(Fail::Ledger(LedgerError::Corrupt(why))) => drop(spoilt.insert(campaign, why)),
-            Err(fail) => return Err(fail),
-        }
-    }
-    Ok(states)
-}
-
-fn state(row: &super::value::Row, closed: bool) -> Result<State, Fail> {
-    Ok(State {
-        closed,
-        halted: row.flag(1)?,
-        openings: codec::small(row.int(2)?, "a campaign's openings")?,
-        packets: codec::count(row.int(3)?)?,
-        budget: codec::amount(row.int(4)?)?,
-        claims: codec::count(row.int(5)?)?,
-        claimed: codec::amount(row.int(6)?)?,
-        last_at: Timestamp::from_micros(row.int(7)?),
-    })
+    let booking = fence.booking(&books, batch.claimed_at)?;
+    Ok(Decided::Done(batch.results(), booking))
 }
 
 /// Inserts a round and decides it; tells how many rows were inserted.
 async fn insert_round<'a>(
     tx: &mut Tx,
     batch: &mut Batch<'a>,
-    slot: (u8, &Locked),
+    fence: &Fence,
     rows: &[NewClaim<'a>],
     care: Care,
     already: u64,
 ) -> Result<u64, Fail> {
-    let inserted = insert(tx, slot, rows, care, already).await?;
+    let inserted = insert(tx, fence, rows, care, already).await?;
     if inserted.rows == rows.len() as u64 {
         // As many as were sent: all of them, and none of another.
         batch.all_won(rows);
@@ -267,37 +186,6 @@ async fn insert_round<'a>(
         batch.judge(rows, &standings, &inserted.refused);
     }
     Ok(inserted.rows)
-}
-
-/// Adds the new wins of a campaign to its fence.
-async fn book(
-    tx: &mut Tx,
-    slot: u8,
-    campaign: CampaignNo,
-    booked: Booked,
-    claimed_at: Timestamp,
-) -> Result<(), Fail> {
-    let done = tx
-        .execute(
-            "UPDATE fence SET claims = claims + ?, amount = amount + ?, last_at = ? \
-             WHERE campaign_no = ? AND slot = ? AND closed = 0",
-            &values![
-                codec::to_column(booked.claims)?,
-                codec::amount_to_column(booked.amount),
-                claimed_at.micros(),
-                campaign.0,
-                i64::from(slot),
-            ],
-        )
-        .await?;
-    if done == 1 {
-        return Ok(());
-    }
-    Err(corrupt(format!(
-        "slot {slot} of campaign {} closed under its lock",
-        campaign.0
-    ))
-    .into())
 }
 
 /// Stops a campaign whose books cannot be right. When that fails, the next batch finds out anew.
@@ -320,65 +208,4 @@ async fn halt(inner: &Inner, campaign: CampaignNo, reason: &str) {
         let error = fail.judge();
         tracing::error!(campaign.no = campaign.0, %error, "a campaign could not be halted");
     }
-}
-
-/// See [`crate::Ledger::settle`]. The lock is had once the transaction in doubt has ended: it
-/// held the same row until then. The connection is another, since that one was closed.
-pub(super) async fn settle(
-    inner: &Inner,
-    slot: u8,
-    asks: &[ClaimAsk],
-) -> Result<Vec<Option<Win>>, Fail> {
-    let mut campaigns: Vec<_> = asks.iter().map(|ask| ask.campaign).collect();
-    campaigns.sort_unstable();
-    campaigns.dedup();
-    let mut tx = inner.begin().await?;
-    lock(&mut tx, slot, &campaigns).await?;
-    let asks: Vec<_> = asks.iter().collect();
-    let found = standing::packets(&mut tx, &asks).await?;
-    tx.rollback().await?;
-    let own = |(found, ask): (Option<(rules::ClaimId, Win)>, &&ClaimAsk)| {
-        let (id, win) = found?;
-        (id == ask.id).then_some(win)
-    };
-    Ok(found.into_iter().zip(&asks).map(own).collect())
-}
-
-/// See [`crate::Ledger::look`].
-pub(super) async fn look(
-    inner: &Inner,
-    campaign: CampaignNo,
-    users: &[rules::UserId],
-) -> Result<Vec<Vec<Win>>, Fail> {
-    // Once through every lock: what was being committed is committed, or never will be. Rolled
-    // back, because a commit would wait for the disk, though nothing was written.
-    let mut tx = inner.begin().await?;
-    tx.fetch_all(
-        "SELECT slot FROM fence WHERE campaign_no = ? ORDER BY slot FOR UPDATE",
-        &values![campaign.0],
-    )
-    .await?;
-    tx.rollback().await?;
-    wins::of_users(&mut inner.reader().await?, campaign, users).await
-}
-
-/// How many rows of this batch are there: told by the slot's own numbering, under its lock.
-pub(super) async fn count_new(tx: &mut Tx, slot: u8, locked: &Locked) -> Result<u64, Fail> {
-    debug_assert_eq!(
-        tx.dialect(),
-        Dialect::MySql,
-        "others tell it with the insert"
-    );
-    let mut new = 0;
-    for (campaign, (_, before)) in locked {
-        let row = tx
-            .fetch_one(
-                "SELECT count(*) FROM claims {BY claims_by_slot} \
-                 WHERE campaign_no = ? AND slot = ? AND slot_seq > ?",
-                &values![campaign.0, i64::from(slot), *before],
-            )
-            .await?;
-        new += codec::count(row.int(0)?)?;
-    }
-    Ok(new)
 }

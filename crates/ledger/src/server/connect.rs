@@ -121,17 +121,19 @@ fn mysql_session(purpose: Use) -> [&'static str; 2] {
          SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 5, \
          SESSION wait_timeout = 180 /*M!100300 , SESSION idle_transaction_timeout = 10 */";
     let isolation = match purpose {
-        Use::Write => "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        Use::Read => "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        Use::Write => "SET SESSION TRANSACTION ISOLATION LEVEL read committed",
+        Use::Read => "SET SESSION TRANSACTION ISOLATION LEVEL repeatable read",
     };
     [SETTINGS, isolation]
 }
 
-/// Settings of a PostgreSQL session, in one round.
+/// Settings of a PostgreSQL session, in one round. Writes go by keys only: a plan that was made
+/// while a table was empty must not read the whole of it for ever, nor be made anew each time.
 fn postgres_session(purpose: Use) -> &'static str {
     match purpose {
         Use::Write => {
             "SET lock_timeout = '400ms'; SET statement_timeout = '2s'; \
+             SET plan_cache_mode = 'force_generic_plan'; SET enable_seqscan = off; SET jit = off; \
              SET idle_in_transaction_session_timeout = '10s'; \
              SET default_transaction_isolation = 'read committed'"
         }

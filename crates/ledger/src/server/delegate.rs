@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use rules::{CampaignId, ClaimId, Clock as _, Fen, PacketId, Timestamp, Tranche, UserId};
 
 use super::{
-    ServerLedger, bundles, campaigns, change, claims, counters, durable, fault::Fail, follow, lead,
-    open, patience::Patience, people, snapshot, waves, wins,
+    ServerLedger, bundles, campaigns, change, claims, counters, doubt, durable, fault::Fail,
+    follow, lead, open, patience::Patience, people, snapshot, waves, wins,
 };
 use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
@@ -147,11 +147,11 @@ impl Ledger for ServerLedger {
     }
 
     async fn settle(&self, slot: u8, asks: &[ClaimAsk]) -> Result<Vec<Option<Win>>> {
-        done!(claims::settle(&self.inner, slot, asks))
+        done!(doubt::settle(&self.inner, slot, asks))
     }
 
     async fn look(&self, campaign: CampaignNo, users: &[UserId]) -> Result<Vec<Vec<Win>>> {
-        done!(claims::look(&self.inner, campaign, users))
+        done!(doubt::look(&self.inner, campaign, users))
     }
 
     async fn seen(&self, campaigns: &[CampaignNo]) -> Result<Vec<Seen>> {

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::{
-    claims::{Locked, count_new},
     dialect::Dialect,
     fault::{Fail, Fault},
+    fence::Fence,
     sql::Tx,
     value::{Value, values},
 };
@@ -35,23 +35,26 @@ pub(super) struct Inserted {
 /// Inserts `rows`, after `already` that this batch has inserted; conflicts are passed over.
 pub(super) async fn insert(
     tx: &mut Tx,
-    (slot, locked): (u8, &Locked),
+    fence: &Fence,
     rows: &[NewClaim<'_>],
     care: Care,
     already: u64,
 ) -> Result<Inserted, Fail> {
-    let values: Vec<Vec<Value>> = rows.iter().map(|row| columns(row, slot, locked)).collect();
-    let mut inserted = match care {
-        Care::Usual => Inserted {
-            rows: statement(tx, &values).await?,
-            refused: Vec::new(),
-        },
+    let values: Vec<Vec<Value>> = rows.iter().map(|row| columns(row, fence)).collect();
+    let (mut inserted, refused) = match care {
+        Care::Usual => (statement(tx, &values).await?, Vec::new()),
         Care::EachRow => halving(tx, &values).await?,
     };
     if tx.dialect() == Dialect::MySql {
-        inserted.rows = count_new(tx, slot, locked).await?.saturating_sub(already);
+        // It counts rows that were there as touched. The slot's own numbering tells them apart.
+        let counting = Dialect::MySql.rewrite(&fence.counting());
+        let counted = tx.fetch_one(&counting, &[]).await?.int(0)?;
+        inserted = codec::count(counted)?.saturating_sub(already);
     }
-    Ok(inserted)
+    Ok(Inserted {
+        rows: inserted,
+        refused,
+    })
 }
 
 async fn statement(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, Fail> {
@@ -59,21 +62,22 @@ async fn statement(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, Fail> {
     tx.insert_rows(INSERT, rows, &tail).await
 }
 
-async fn halving(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<Inserted, Fail> {
-    let mut inserted = Inserted::default();
+/// Rows inserted, as far as the database tells, and the places of those refused.
+async fn halving(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<(u64, Vec<usize>), Fail> {
+    let (mut inserted, mut refused) = (0, Vec::new());
     let mut waiting: Vec<Range<usize>> = Vec::new();
     waiting.push(0..rows.len());
     while let Some(range) = waiting.pop() {
         tx.raw("SAVEPOINT rows_of_claims".into()).await?;
         match statement(tx, &rows[range.clone()]).await {
-            Ok(count) => inserted.rows += count,
+            Ok(count) => inserted += count,
             Err(fail) if fail.fault() == Fault::Row => {
                 tx.raw("ROLLBACK TO SAVEPOINT rows_of_claims".into())
                     .await?;
                 if range.len() == 1 {
                     let error = fail.judge();
                     tracing::warn!(%error, "a claim is refused by the database");
-                    inserted.refused.push(range.start);
+                    refused.push(range.start);
                 } else {
                     let middle = range.start + range.len() / 2;
                     waiting.push(middle..range.end);
@@ -83,12 +87,11 @@ async fn halving(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<Inserted, Fail> {
             Err(fail) => return Err(fail),
         }
     }
-    Ok(inserted)
+    Ok((inserted, refused))
 }
 
-fn columns(row: &NewClaim<'_>, slot: u8, locked: &Locked) -> Vec<Value> {
+fn columns(row: &NewClaim<'_>, fence: &Fence) -> Vec<Value> {
     let ask = row.ask;
-    let (_, claims_before) = locked[&ask.campaign];
     let grab_id = row.grab_id();
     values![
         ask.campaign.0,
@@ -102,8 +105,8 @@ fn columns(row: &NewClaim<'_>, slot: u8, locked: &Locked) -> Vec<Value> {
         row.period,
         row.ordinal,
         grab_id.as_ref().map(|grab| grab.0.as_bytes()),
-        i64::from(slot),
-        claims_before + 1,
+        i64::from(fence.slot()),
+        fence.number(ask.campaign),
     ]
     .into()
 }

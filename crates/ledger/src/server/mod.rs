@@ -13,7 +13,7 @@
 //! - [`delegate`], [`patience`]: the trait, and how long a call is tried again.
 //! - [`durable`]: what an acknowledgement means on this database.
 //! - [`campaigns`], [`change`], [`waves`], [`bundles`]: what an organiser issues.
-//! - [`claims`], [`insert`], [`standing`]: the hot path.
+//! - [`claims`], [`fence`], [`insert`], [`standing`]: the hot path; [`doubt`]: what became of it.
 //! - [`wins`], [`follow`], [`snapshot`]: reading claims.
 //! - [`lead`]: which monitor leads.
 //! - [`counters`], [`people`]: statistics; users, organisers, sessions.
@@ -26,8 +26,10 @@ mod connect;
 mod counters;
 mod delegate;
 mod dialect;
+mod doubt;
 mod durable;
 mod fault;
+mod fence;
 mod follow;
 mod insert;
 mod lead;

@@ -14,7 +14,7 @@ use super::{
     fault::Fail,
     migrate,
     offset::{OffsetClock, TimeSource, keep_measuring},
-    sql::{Conn, Pool, SNAPSHOT_TIMEOUT, Texts, Tx},
+    sql::{Answer, Conn, Pool, SNAPSHOT_TIMEOUT, Texts, Tx},
 };
 use crate::{LedgerError, OpenError, bundling::Finished, time::LedgerClock};
 
@@ -51,14 +51,26 @@ impl Inner {
         self.begin_by(Instant::now() + LONG_WRITE_TIMEOUT).await
     }
 
-    /// As [`Self::begin`]; all of it before COMMIT is to be done by `deadline`.
-    pub(super) async fn begin_by(&self, deadline: Instant) -> Result<Tx, Fail> {
-        let begin = match self.dialect() {
-            Dialect::MySql => "START TRANSACTION",
-            Dialect::Postgres => "BEGIN",
+    async fn begin_by(&self, deadline: Instant) -> Result<Tx, Fail> {
+        Ok(self.begin_with("", deadline).await?.0)
+    }
+
+    /// As [`Self::begin`]; `first` are statements without values that are run at once with it,
+    /// with their answers. All of it before COMMIT is to be done by `deadline`.
+    pub(super) async fn begin_with(
+        &self,
+        first: &str,
+        deadline: Instant,
+    ) -> Result<(Tx, Vec<Answer>), Fail> {
+        let script = match self.dialect() {
+            Dialect::MySql => format!("START TRANSACTION;{first}"),
+            Dialect::Postgres => format!("BEGIN;{first}"),
         };
         self.count_transaction();
-        self.writers.begin(&self.texts, begin, deadline).await
+        let (tx, mut answers) = self.writers.begin(&self.texts, &script, deadline).await?;
+        // That of BEGIN itself.
+        answers.remove(0);
+        Ok((tx, answers))
     }
 
     /// Begins a transaction that sees one instant of the books.
@@ -69,7 +81,8 @@ impl Inner {
         };
         self.count_transaction();
         let deadline = Instant::now() + SNAPSHOT_TIMEOUT;
-        self.readers.begin(&self.texts, begin, deadline).await
+        let (tx, _) = self.readers.begin(&self.texts, begin, deadline).await?;
+        Ok(tx)
     }
 
     /// A connection for single statements that read.

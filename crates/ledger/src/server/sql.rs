@@ -18,8 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{TryStreamExt as _, stream::BoxStream};
 use sqlx::{
-    AssertSqlSafe, MySql, Postgres,
+    AssertSqlSafe, Either, MySql, Postgres,
     mysql::{MySqlArguments, MySqlPool},
     pool::PoolConnection,
     postgres::{PgArguments, PgPool},
@@ -96,24 +97,28 @@ impl Pool {
         })
     }
 
-    /// A connection in a transaction, all of which before COMMIT is to be done by `deadline`. A
+    /// A connection on which the script `begin` has begun a transaction, all of which before
+    /// COMMIT is to be done by `deadline`; and what the script's statements answered. A
     /// connection that turns out to be broken, as all are after the server was restarted, is
     /// replaced by another.
     pub(super) async fn begin(
         &self,
         texts: &Arc<Texts>,
-        begin: &'static str,
+        begin: &str,
         deadline: Instant,
-    ) -> Result<Tx, Fail> {
+    ) -> Result<(Tx, Vec<Answer>), Fail> {
         loop {
             let acquiring = timeout_at(deadline.into(), self.acquire(texts, STATEMENT_TIMEOUT));
             let mut conn = acquiring.await.unwrap_or_else(|_| Err(late()))?;
             conn.deadline = Some(deadline);
-            match conn.begin(begin).await {
+            // Before the call: a transaction may be open even when its answer is lost.
+            conn.in_transaction = true;
+            match conn.script(begin.to_owned()).await {
+                Ok(answers) => return Ok((Tx(conn), answers)),
                 Err(fail) if fail.fault() == Fault::Lost && Instant::now() < deadline => {
                     tracing::debug!(error = %fail.judge(), "a connection was broken");
                 }
-                begun => return begun,
+                Err(fail) => return Err(fail),
             }
         }
     }
@@ -316,13 +321,27 @@ impl Conn {
         }
     }
 
-    /// Runs a text of this program that takes no values, without preparing it.
+    /// Runs a text of this program that takes no values, without preparing it; tells how many
+    /// rows it touched.
     pub(super) async fn raw(&mut self, sql: String) -> Result<u64, Fail> {
+        let answers = self.script(sql).await?;
+        Ok(answers.iter().map(|answer| answer.touched).sum())
+    }
+
+    /// Runs statements that take no values in one round trip, and gives the answer to each. One
+    /// that fails is the last.
+    pub(super) async fn script(&mut self, sql: String) -> Result<Vec<Answer>, Fail> {
         self.guarded(async |link| {
             let sql = sqlx::raw_sql(AssertSqlSafe(sql));
             match link {
-                Link::MySql(conn) => Ok(sql.execute(&mut **conn).await?.rows_affected()),
-                Link::Postgres(conn) => Ok(sql.execute(&mut **conn).await?.rows_affected()),
+                Link::MySql(conn) => {
+                    let answers = sql.fetch_many(&mut **conn);
+                    collect(answers, Row::MySql, |done| done.rows_affected()).await
+                }
+                Link::Postgres(conn) => {
+                    let answers = sql.fetch_many(&mut **conn);
+                    collect(answers, Row::Postgres, |done| done.rows_affected()).await
+                }
             }
         })
         .await
@@ -331,14 +350,6 @@ impl Conn {
     /// Closes the connection, which is of no further use.
     pub(super) fn discard(mut self) {
         self.spoilt = true;
-    }
-
-    /// Begins a transaction on this connection.
-    pub(super) async fn begin(mut self, begin: &'static str) -> Result<Tx, Fail> {
-        // Before the call: a transaction may be open even when its answer is lost.
-        self.in_transaction = true;
-        self.raw(begin.to_owned()).await?;
-        Ok(Tx(self))
     }
 
     /// Runs `call` with a time-out. Until it has gone well, or the database has told what is
@@ -370,6 +381,33 @@ impl Drop for Conn {
     }
 }
 
+/// What one statement of a script answered.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) rows: Vec<Row>,
+    /// Rows that it touched.
+    pub(super) touched: u64,
+}
+
+/// The answers of a script: rows, and after those of each statement its end.
+async fn collect<D, R>(
+    mut parts: BoxStream<'_, Result<Either<D, R>, sqlx::Error>>,
+    row: impl Fn(R) -> Row,
+    touched: impl Fn(&D) -> u64,
+) -> Result<Vec<Answer>, sqlx::Error> {
+    let (mut answers, mut open) = (Vec::new(), Answer::default());
+    while let Some(part) = parts.try_next().await? {
+        match part {
+            Either::Right(one) => open.rows.push(row(one)),
+            Either::Left(done) => {
+                open.touched = touched(&done);
+                answers.push(std::mem::take(&mut open));
+            }
+        }
+    }
+    Ok(answers)
+}
+
 /// A transaction. Dropped without an end, its connection is closed, and the database rolls back.
 pub(super) struct Tx(Conn);
 
@@ -390,18 +428,25 @@ impl std::ops::DerefMut for Tx {
 impl Tx {
     /// Commits. Whatever the database does not clearly refuse is [`CommitFault::Unknown`].
     pub(super) async fn commit(self) -> Result<(), CommitFault> {
-        self.commit_within(STATEMENT_TIMEOUT).await
+        self.commit_after("", STATEMENT_TIMEOUT).await?;
+        Ok(())
     }
 
-    /// As [`Self::commit`]; without an answer in `timeout` the outcome is unknown.
-    pub(super) async fn commit_within(mut self, timeout: Duration) -> Result<(), CommitFault> {
+    /// Runs `last`, statements that end with a semicolon each, and commits, in one round trip;
+    /// when one of them fails, COMMIT is not done. Tells the rows touched. Without an answer in
+    /// `timeout` the outcome is unknown.
+    pub(super) async fn commit_after(
+        mut self,
+        last: &str,
+        timeout: Duration,
+    ) -> Result<u64, CommitFault> {
         (self.0.deadline, self.0.timeout) = (None, timeout);
-        match self.0.raw("COMMIT".to_owned()).await {
-            Ok(_) => {
+        match self.0.raw(format!("{last}COMMIT")).await {
+            Ok(touched) => {
                 self.0.in_transaction = false;
-                Ok(())
+                Ok(touched)
             }
-            // The database's word that it has rolled back.
+            // The database's word that it has rolled back, or has not come to COMMIT.
             Err(fail) if matches!(fail.fault(), Fault::Again | Fault::Unique | Fault::Row) => {
                 Err(CommitFault::NotDone(fail))
             }

@@ -9,10 +9,7 @@ use ledger::{
 };
 use rules::WinLimit;
 use sqlx::{AssertSqlSafe, Connection as _};
-use testkit::{
-    Cut, CutProxy,
-    cut_proxy::{COMMIT_TO_MYSQL, COMMIT_TO_POSTGRES},
-};
+use testkit::{Cut, CutProxy, cut_proxy::COMMIT_OF_CLAIMS};
 
 use crate::{
     on_servers::on_servers,
@@ -133,13 +130,6 @@ async fn a_lock_that_stays_held_ends_in_not_done(backend: Backend) {
     assert_eq!(rain.balanced().await.packets.claimed, 2);
 }
 
-fn commit_to(backend: Backend) -> &'static str {
-    match backend {
-        Backend::MariaDb => COMMIT_TO_MYSQL,
-        Backend::Postgres => COMMIT_TO_POSTGRES,
-    }
-}
-
 /// A handle whose connections go through a proxy.
 async fn through_proxy(database: &Database, bench: &Bench) -> (CutProxy, ServerLedger) {
     let proxy = CutProxy::start(database.port());
@@ -153,7 +143,7 @@ async fn a_commit_whose_answer_is_lost_is_settled_as_won(backend: Backend) {
     let (database, bench, rain) = setting(backend).await;
     let (proxy, ledger) = through_proxy(&database, &bench).await;
     let asks = [rain.ask("ann", 1, 1), rain.ask("bob", 1, 2)];
-    proxy.cut_next(commit_to(backend), Cut::Answered);
+    proxy.cut_next(COMMIT_OF_CLAIMS, Cut::Answered);
     let doubtful = ledger.claim(5, &asks).await;
     assert!(
         matches!(doubtful, Err(ClaimError::InDoubt(_))),
@@ -173,7 +163,7 @@ async fn a_commit_that_was_never_sent_is_settled_as_free(backend: Backend) {
     let (database, bench, rain) = setting(backend).await;
     let (proxy, ledger) = through_proxy(&database, &bench).await;
     let asks = [rain.ask("ann", 1, 1), rain.ask("bob", 1, 2)];
-    proxy.cut_next(commit_to(backend), Cut::NeverSent);
+    proxy.cut_next(COMMIT_OF_CLAIMS, Cut::NeverSent);
     let doubtful = ledger.claim(5, &asks).await;
     assert!(
         matches!(doubtful, Err(ClaimError::InDoubt(_))),
@@ -192,10 +182,7 @@ async fn settling_waits_for_a_commit_that_comes_late(backend: Backend) {
     let (database, bench, rain) = setting(backend).await;
     let (proxy, ledger) = through_proxy(&database, &bench).await;
     let asks = [rain.ask("ann", 1, 1)];
-    proxy.cut_next(
-        commit_to(backend),
-        Cut::SentAfter(Duration::from_millis(600)),
-    );
+    proxy.cut_next(COMMIT_OF_CLAIMS, Cut::SentAfter(Duration::from_millis(600)));
     let doubtful = ledger.claim(5, &asks).await;
     assert!(
         matches!(doubtful, Err(ClaimError::InDoubt(_))),
