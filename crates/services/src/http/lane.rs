@@ -38,6 +38,10 @@ pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a client may take to send a head, and may stay idle between two.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
+/// How often a connection that always has more to ask is read from before others have their
+/// turn. All of them together keep an honest one waiting, so it is little: some 0.1 ms each.
+const PARTS_A_TURN: u32 = 2;
+
 /// What knows the answers that need no waiting.
 pub(crate) trait AnswersAtOnce {
     /// What is found out once for all requests that arrived together.
@@ -236,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
         buffers: &mut Buffers,
     ) -> Poll<io::Result<bool>> {
         let Buffers { received, answers } = buffers;
-        loop {
+        for _ in 0..PARTS_A_TURN {
             ready!(self.poll_send(cx))?;
             let mut filled = self.waiting.len();
             received[..filled].copy_from_slice(&self.waiting);
@@ -274,6 +278,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
             self.turn.state.store(HYPER, Relaxed);
             return self.poll_send(cx).map_ok(|()| true);
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Writes `answers`, and keeps what the connection would not take.
