@@ -7,7 +7,8 @@
 //! - [`walk`], [`grabs`], [`organiser`], [`winners`], [`users`], [`identity`], [`events`],
 //!   [`free_no`]: the contract, call by call.
 //! - [`terms`], [`refusals`], [`roles`], [`wire`]: what is refused, to whom, and rubbish on the wire.
-//! - [`process`]: start, drain, the lock on the data directory.
+//! - [`process`]: start, drain, the lock on the data directory; [`services`]: services of their
+//!   own, and what they refuse to start on.
 //! - [`crash`]: kill -9 under load, and the books afterwards.
 //! - [`docs`]: the documents name only what exists.
 
@@ -24,6 +25,7 @@ mod refusals;
 mod roles;
 mod sample;
 mod server;
+mod services;
 mod terms;
 mod users;
 mod walk;

@@ -1,0 +1,103 @@
+//! Services of their own: what they refuse to start on, and that `check` says the same.
+
+use std::process::Output;
+
+use crate::server::Plan;
+
+const DATABASE: (&str, &str) = ("HONGBAO_DATABASE_URL", "mysql://bob:sesame@127.0.0.1:1/d");
+const QUEUE: (&str, &str) = ("HONGBAO_QUEUE_URL", "redis://127.0.0.1:1");
+const ACCOUNT: (&str, &str) = ("HONGBAO_ACCOUNT_URL", "http://127.0.0.1:1");
+
+/// Runs `hongbao ARGS` with these settings, and without those named in `without`.
+fn run(args: &[&str], with: &[(&str, &str)], without: &[&str]) -> (Output, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::new(folder.path());
+    let mut command = plan.command(args);
+    command.envs(with.iter().copied());
+    for name in without {
+        command.env_remove(name);
+    }
+    let output = command
+        .output()
+        .expect("the binary was built for this test");
+    let said = [&output.stdout[..], &output.stderr[..]].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(!said.contains("sesame"), "a password is shown: {said}");
+    let made = std::fs::read_dir(&plan.data).map_or(0, Iterator::count);
+    assert_eq!(made, 0, "{args:?} has touched its data directory: {said}");
+    (output, said)
+}
+
+fn refused(args: &[&str], with: &[(&str, &str)], without: &[&str], names: &str) {
+    let (output, said) = run(args, with, without);
+    assert_eq!(output.status.code(), Some(78), "{args:?}: {said}");
+    assert!(
+        said.contains(names),
+        "{args:?} does not name {names}: {said}"
+    );
+}
+
+#[test]
+fn one_of_several_services_refuses_what_cannot_be_shared() {
+    for service in ["account", "redpacket", "monitor"] {
+        refused(&[service], &[QUEUE, ACCOUNT], &[], "HONGBAO_DATABASE_URL");
+        refused(&[service], &[DATABASE, ACCOUNT], &[], "HONGBAO_QUEUE_URL");
+        let sqlite = ("HONGBAO_DATABASE_URL", "sqlite://x");
+        refused(&[service], &[sqlite, QUEUE, ACCOUNT], &[], "SQLite");
+        let check = ["check", "--for", service];
+        refused(&check, &[QUEUE, ACCOUNT], &[], "HONGBAO_DATABASE_URL");
+    }
+    refused(
+        &["redpacket"],
+        &[DATABASE, QUEUE],
+        &[],
+        "HONGBAO_ACCOUNT_URL",
+    );
+    let inner = ["HONGBAO_INNER_LISTEN"];
+    refused(&["account"], &[DATABASE, QUEUE], &inner, inner[0]);
+}
+
+#[test]
+fn one_of_several_services_is_told_its_secrets() {
+    for (service, secret) in [
+        ("account", "HONGBAO_TOKEN_SECRET"),
+        ("account", "HONGBAO_SERVICE_KEY"),
+        ("redpacket", "HONGBAO_TOKEN_SECRET"),
+        ("redpacket", "HONGBAO_SERVICE_KEY"),
+        ("monitor", "HONGBAO_TOKEN_SECRET"),
+        ("monitor", "HONGBAO_ORGANISER_KEY"),
+    ] {
+        let told = [DATABASE, QUEUE, ACCOUNT];
+        refused(&[service], &told, &[secret], secret);
+    }
+}
+
+#[test]
+fn the_mission_s_names_of_the_database_are_taken() {
+    let mission = [
+        ("DB_HOST", "127.0.0.1"),
+        ("DB_PORT", "1"),
+        ("DB_NAME", "d"),
+        ("DB_USER", "bob"),
+        ("DB_PASSWD", "sesame"),
+        ("ACCOUNT_CHECK_IP", "127.0.0.1:1"),
+        QUEUE,
+    ];
+    // Nothing listens there: the refusal is about that, and says where.
+    let (output, said) = run(&["redpacket"], &mission, &[]);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("mysql://bob@127.0.0.1:1/d"), "{said}");
+    refused(&["monitor"], &[("DB_HOST", "h"), QUEUE], &[], "DB_NAME");
+    let twice = [mission[0], mission[2], mission[3], DATABASE, QUEUE];
+    refused(&["monitor"], &twice, &[], "DB_HOST");
+}
+
+#[test]
+fn urls_that_name_nothing_known_are_refused_without_their_password() {
+    for service in ["serve", "monitor", "check"] {
+        let oracle = ("HONGBAO_DATABASE_URL", "oracle://bob:sesame@h/d");
+        refused(&[service], &[oracle, QUEUE], &[], "HONGBAO_DATABASE_URL");
+        let kafka = ("HONGBAO_QUEUE_URL", "kafka://bob:sesame@h");
+        refused(&[service], &[DATABASE, kafka], &[], "HONGBAO_QUEUE_URL");
+    }
+}
