@@ -8,8 +8,10 @@
 //! - [`mns`]: typed requests and replies of MNS, and a client that retries.
 //! - [`sls`]: the same of SLS.
 //! - [`server`]: what serves the offline servers, and the offline MNS.
+//! - [`xml`]: XML as MNS writes it.
 
 pub mod mns;
 pub mod server;
 pub mod sign;
 pub mod sls;
+pub mod xml;
