@@ -104,11 +104,7 @@ impl Node {
         }
         let mut counting = None;
         if let Some(redpacket) = &redpacket {
-            if plan.shares_ledger() {
-                let follows = redpacket.clone().follow_claims(background.clone());
-                task::critical("following", follows);
-            }
-            counting = Some(count(redpacket, monitor.as_ref(), &background).await?);
+            counting = Some(run_beside(redpacket, monitor.as_ref(), plan, &background).await?);
         }
         let readiness = shared.readiness(watched.is_some());
         // It has just answered, more than once.
@@ -159,12 +155,20 @@ impl Node {
     }
 }
 
-/// Saves what `redpacket` counts, each second and when `monitor` asks.
-async fn count(
+/// Starts what runs beside grabs. What is returned saves what they are counted as, each second
+/// and when `monitor` asks.
+async fn run_beside(
     redpacket: &Arc<Redpacket>,
     monitor: Option<&Arc<Monitor>>,
+    plan: &Plan,
     stop: &CancellationToken,
 ) -> anyhow::Result<JoinHandle<()>> {
+    let forgets = redpacket.clone().forget_old_wins(stop.clone());
+    task::critical("forgetting", forgets);
+    if plan.shares_ledger() {
+        let follows = redpacket.clone().follow_claims(stop.clone());
+        task::critical("following", follows);
+    }
     let (saver, counting) = Counting::begin(redpacket.clone()).await?;
     if let Some(monitor) = monitor {
         monitor.reads_counters_of(Arc::new(saver));

@@ -140,7 +140,12 @@ pub(super) fn at_once(rain: &Rain, view: &View, ask: &Ask<'_>) -> Option<Answer>
     if rain.winners.is_under_way(ask.user) {
         return None;
     }
-    known_win(rain, view, ask).or(no.map(Answer::Missed))
+    let known = known_win(rain, view, ask);
+    if known.is_none() && !rain.wins_loaded() {
+        // They have just left memory: the ledger is to be asked.
+        return None;
+    }
+    known.or(no.map(Answer::Missed))
 }
 
 /// Why this ask cannot win, if time, an audit, stock or a rule forbids it.
@@ -196,7 +201,7 @@ async fn own_win(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Option<Answer>
     if let Some(answer) = won_meanwhile(rain, ask).await {
         return Some(answer);
     }
-    if !look {
+    if !look && rain.wins_loaded() {
         return None;
     }
     let look = node.looks.wins(view.campaign.no, ask.user.clone());

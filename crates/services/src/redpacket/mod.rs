@@ -4,9 +4,9 @@
 //! - [`grab`]: the steps of a grab, from the headers to the answer; `short_lane`: those that need
 //!   no wait, from bytes to bytes.
 //! - `rain`: one campaign on this node; `winners` and `stock`: what it knows and holds.
-//! - `committer`: the group commit; `follow`: the claims that other replicas committed; `look`:
-//!   the look a repeated tap gets; `supplier`: bundles
-//!   from the queue and back.
+//! - `committer`: the group commit; `follow`: the claims that other replicas committed; `forget`:
+//!   those of closed campaigns; `look`: the look a repeated tap gets; `supplier`: bundles from the
+//!   queue and back.
 //! - [`counting`]: counts into the ledger, each second.
 //! - `answer`: bytes on the wire.
 //! - [`campaign`], [`campaigns`], [`wins`], [`events`]: the other endpoints.
@@ -18,6 +18,7 @@ mod committer;
 pub mod counting;
 pub mod events;
 mod follow;
+mod forget;
 pub mod grab;
 mod look;
 mod rain;

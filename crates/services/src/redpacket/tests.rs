@@ -370,6 +370,14 @@ async fn claims_of_another_node_are_followed_until_the_end() {
     }
     other.node.follow_once().await.expect("the ledger");
     assert!(rain.followed.is_to_the_end(), "no more will come");
+
+    other.node.forget_wins(Duration::ZERO);
+    assert_eq!(rain.winners.claimed(), 0, "they left memory");
+    let again = other.ask(id, "bob", Uuid::from_u128(5), 1).await;
+    let again = again.expect("an answer");
+    assert_eq!(again["packet"], first["packet"], "{again}");
+    let never = other.ask(id, "mal", Uuid::from_u128(6), 1).await;
+    assert_eq!(never.expect("an answer")["reason"], "ended");
     one.node.stop().await;
     other.node.stop().await;
 }

@@ -53,6 +53,13 @@ impl Winners {
         self.claimed.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Forgets every win: the ledger has them.
+    pub(crate) fn forget(&self) {
+        let _one_writer = lock(&self.recording);
+        self.wins.pin().clear();
+        self.claimed.store(0, Ordering::Release);
+    }
+
     /// How many packets are claimed, as far as this node knows.
     pub(crate) fn claimed(&self) -> u64 {
         self.claimed.load(Ordering::Acquire)
