@@ -88,11 +88,14 @@ async fn or_admitted_where_that_is_configured() {
         let user = format!("user-{user}");
         let answer = loop {
             let token = token(&user);
-            if let Some(answer) = client
+            match client
                 .ask(&campaign, &token, Some((Uuid::new_v4(), 2)))
                 .await
             {
-                break answer;
+                // The last packets may be with the other replica, which gives them back.
+                Some(answer) if answer.missed("not_this_time") => {}
+                Some(answer) => break answer,
+                None => {}
             }
         };
         assert!(matches!(answer, Answer::Won { .. }), "{user}: {answer:?}");

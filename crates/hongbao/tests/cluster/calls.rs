@@ -157,6 +157,8 @@ async fn measure(mut measured: Measured, packets: u32, losses: u64, idle: Durati
     };
     let wins = measured.during(winning).await;
     assert!(won > 0, "nobody won");
+    #[expect(clippy::cast_precision_loss, reason = "counts of a test")]
+    let wins_a_second = won as f64 / wins.1;
     let wins = per_thousand(wins, constant, won);
 
     let losing = async {
@@ -165,10 +167,14 @@ async fn measure(mut measured: Measured, packets: u32, losses: u64, idle: Durati
     };
     let losing = measured.during(losing).await;
     client.audit(&rain).await;
+    let losses = per_thousand(losing, constant, losses);
+    println!(
+        "calls of ledger, queue, account: each second {constant:.1?}; 1000 wins {wins:.1?} at {wins_a_second:.0} wins/s; 1000 losing grabs {losses:.1?}"
+    );
     Cost {
         constant,
         wins,
-        losses: per_thousand(losing, constant, losses),
+        losses,
     }
 }
 
