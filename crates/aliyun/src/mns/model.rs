@@ -5,6 +5,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use md5::{Digest as _, Md5};
+use serde::{Deserialize, Serialize};
 
 use super::Code;
 
@@ -23,7 +24,7 @@ pub const RETENTION_SECONDS_MAX: u32 = 604_800;
 
 /// Attributes of a queue to set; `None` leaves one as it is, or at its default when the queue
 /// is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueAttributes {
     /// How long a new message is invisible, 0 to 604800 s; 0 unless set.
     pub delay_seconds: Option<u32>,

@@ -3,6 +3,9 @@
 //! # Layout
 //! - [`serve`]: a listener for any of them.
 //! - [`Offline`]: what an offline server is: it answers whole requests.
+//! - [`mns`]: the offline MNS.
+
+pub mod mns;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -53,6 +53,15 @@ impl Credentials {
         &self.secret
     }
 
+    /// Whether `given` is the token that belongs to these, or none where none does.
+    pub(crate) fn has_token(&self, given: Option<&str>) -> bool {
+        match (&self.security_token, given) {
+            (Some(ours), Some(given)) => same(ours, given),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
     /// The same with the token of the security token service that lent them.
     #[must_use]
     pub fn with_security_token(mut self, token: impl Into<String>) -> Self {
