@@ -46,6 +46,9 @@ pub(crate) enum Found<'r, 'b> {
 pub(crate) enum Framing {
     /// A body of so many bytes follows the head, and further requests may follow it.
     Length(u64),
+    /// A length and a coding: two ends, and a proxy in front may have taken the other one. No
+    /// honest client sends that, so the request is refused (RFC 9112, 6.1).
+    TwoEnds,
     /// Anything else: another version, a coded body, a wish to close, to upgrade, to tunnel, to
     /// wait.
     Unusual,
@@ -84,26 +87,34 @@ impl<'r, 'b> Head<'r, 'b> {
         if self.version != 1 || self.method == "CONNECT" {
             return Framing::Unusual;
         }
-        let mut length = None;
+        let (mut length, mut lengths) = (None, 0);
+        let (mut coded, mut unusual) = (false, false);
         for header in self.headers {
             // Lengths first: nearly every header is ruled out by its length.
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             match header.name.len() {
-                14 if is("content-length") => match (length, digits(header.value)) {
-                    (None, Some(bytes)) => length = Some(bytes),
+                14 if is("content-length") => {
+                    length = digits(header.value);
+                    lengths += 1;
                     // Twice, or no number: whoever guesses may guess otherwise than a proxy.
-                    _ => return Framing::Unusual,
-                },
-                10 if is("connection") && !header.value.eq_ignore_ascii_case(b"keep-alive") => {
-                    return Framing::Unusual;
+                    unusual |= length.is_none() || lengths > 1;
                 }
-                17 if is("transfer-encoding") => return Framing::Unusual,
-                7 if is("upgrade") => return Framing::Unusual,
-                6 if is("expect") => return Framing::Unusual,
+                10 if is("connection") => {
+                    unusual |= !header.value.eq_ignore_ascii_case(b"keep-alive");
+                }
+                17 if is("transfer-encoding") => coded = true,
+                7 if is("upgrade") => unusual = true,
+                6 if is("expect") => unusual = true,
                 _ => {}
             }
         }
-        Framing::Length(length.unwrap_or(0))
+        if coded && lengths > 0 {
+            Framing::TwoEnds
+        } else if coded || unusual {
+            Framing::Unusual
+        } else {
+            Framing::Length(length.unwrap_or(0))
+        }
     }
 }
 
@@ -148,6 +159,8 @@ mod tests {
             "Expect: 100-continue\r\n",
         ] {
             assert_eq!(with(unusual), Framing::Unusual, "{unusual:?}");
+            let both = format!("{unusual}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n");
+            assert_eq!(with(&both), Framing::TwoEnds, "{both:?}");
         }
         assert_eq!(framing("GET / HTTP/1.0\r\n\r\n"), Framing::Unusual);
         assert_eq!(framing("CONNECT h:1 HTTP/1.1\r\n\r\n"), Framing::Unusual);

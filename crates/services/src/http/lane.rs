@@ -42,6 +42,11 @@ const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// turn. All of them together keep an honest one waiting, so it is little: some 0.1 ms each.
 const PARTS_A_TURN: u32 = 2;
 
+/// The answer to a request with two ends, as hyper answers what is no request; the connection
+/// ends with it.
+const REFUSED: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 /// What knows the answers that need no waiting.
 pub(crate) trait AnswersAtOnce {
     /// What is found out once for all requests that arrived together.
@@ -206,7 +211,7 @@ impl<S, A: AnswersAtOnce> Lane<S, A> {
     }
 
     /// Answers what of `received` is to be answered here: how many bytes that was, and what
-    /// comes behind them.
+    /// comes behind them. Nothing is read behind a request that is refused.
     fn answer(&mut self, received: &[u8], answers: &mut Vec<u8>) -> (usize, Next) {
         let arrival = self.at_once.arrival();
         let mut done = 0;
@@ -226,6 +231,11 @@ impl<S, A: AnswersAtOnce> Lane<S, A> {
                     done += head.bytes;
                 }
                 Framing::Length(body) => return (done, Next::Hyper(head.bytes as u64 + body)),
+                Framing::TwoEnds => {
+                    answers.extend_from_slice(REFUSED);
+                    self.ended = true;
+                    return (received.len(), Next::More);
+                }
                 Framing::Unusual => return (done, Next::Through),
             }
         }
