@@ -102,6 +102,13 @@ impl Redpacket {
     async fn read_on(&self, rain: &Rain) -> Result<(), LedgerError> {
         let (no, known) = (rain.view().campaign.no, rain.followed.seen());
         let (wins, reached) = self.ledger.wins_after(no, &known).await?;
+        let view = rain.view();
+        if wins.iter().any(|(_, win)| !view.is_open(win.packet.wave)) {
+            // Claims of a wave that this node has not heard of yet, counted against the waves it
+            // knows, would make it say "sold out" too early. Next time it has heard.
+            return Ok(());
+        }
+        drop(view);
         let before = rain.winners.claimed();
         for (user, win) in &wins {
             rain.winners.record(user, win);

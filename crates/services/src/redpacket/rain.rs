@@ -7,7 +7,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use eventlog::Counters;
-use ledger::Campaign;
+use ledger::{Campaign, WaveState};
 use rules::{CampaignId, Missed, Timestamp, admission::RuleSet};
 
 use super::{events::Events, follow::Followed, stock::Stock, winners::Winners};
@@ -74,6 +74,13 @@ impl View {
             missed: Missed::ALL.map(|reason| super::answer::missed_body(reason, next_wave_at)),
             campaign,
         }
+    }
+
+    /// Whether wave `number` (from 1) is open.
+    pub(crate) fn is_open(&self, number: u32) -> bool {
+        let place = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
+        let wave = place.and_then(|place| self.campaign.waves.get(place));
+        wave.is_some_and(|wave| wave.state == WaveState::Open)
     }
 
     /// The answer to one who missed for `reason`.

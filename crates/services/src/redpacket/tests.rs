@@ -348,7 +348,20 @@ async fn claims_of_another_node_are_followed_until_the_end() {
     let first = one.ask(id, "bob", Uuid::from_u128(1), 1).await;
     let first = first.expect("an answer");
     assert_eq!(first["outcome"], "won");
+
+    // Of a wave that the node has not heard of, claims are not counted: not against fewer waves.
+    let rain = other.node.rain(id.parse().expect("an id"));
+    let rain = rain.expect("the node knows it");
+    let known = rain.view().campaign.clone();
+    let mut behind = (*known).clone();
+    behind.waves.push(behind.waves[0].clone());
+    behind.waves[0].state = ledger::WaveState::Planned;
+    rain.change(Arc::new(behind), other.now());
     other.node.follow_once().await.expect("the ledger");
+    assert_eq!(rain.winners.claimed(), 0);
+    rain.change(known, other.now());
+    other.node.follow_once().await.expect("the ledger");
+    assert_eq!(rain.winners.claimed(), 1);
     // A new tap, on the node that has not seen the win: the same win again, without a look.
     let again = other.ask(id, "bob", Uuid::from_u128(2), 1).await;
     let again = again.expect("an answer");
@@ -363,8 +376,6 @@ async fn claims_of_another_node_are_followed_until_the_end() {
 
     let path = format!("/monitor/api/campaigns/{id}/close");
     assert_eq!(bench.post(&path, json!({})).await.status, 200);
-    let rain = other.node.rain(id.parse().expect("an id"));
-    let rain = rain.expect("the node knows it");
     while rain.view().campaign.closed_at.is_none() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
