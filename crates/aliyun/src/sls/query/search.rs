@@ -1,0 +1,408 @@
+//! The search: keywords, `field: value`, comparisons, `in` ranges, `and`, `or`, `not`.
+//!
+//! It knows the language; what a field holds and how it is indexed, the [`Fields`] know.
+
+use super::sql::Value;
+
+/// Nesting deeper than this is refused, so that no search overruns the stack.
+const DEPTH_MAX: usize = 48;
+
+/// A search that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Search {
+    /// Everything.
+    All,
+    /// A keyword anywhere.
+    Keyword(Pattern),
+    /// A keyword in one field.
+    Field(String, Pattern),
+    /// A number in one field.
+    Range(String, Range),
+    /// Not this.
+    Not(Box<Search>),
+    /// Both.
+    And(Box<Search>, Box<Search>),
+    /// Either.
+    Or(Box<Search>, Box<Search>),
+}
+
+/// What is looked for in text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// The text; in it `*` stands for any characters and `?` for one, unless it was quoted.
+    pub text: String,
+    /// It stood in quotes.
+    pub quoted: bool,
+}
+
+/// Bounds of a number, each with whether it is within.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Range {
+    /// The lower one.
+    pub from: Option<(f64, bool)>,
+    /// The upper one.
+    pub to: Option<(f64, bool)>,
+}
+
+impl Range {
+    /// Whether `value` lies within.
+    #[must_use]
+    pub fn contains(&self, value: &Value) -> bool {
+        let Some(value) = value.as_f64() else {
+            return false;
+        };
+        let above = |(from, within): (f64, bool)| value > from || within && value >= from;
+        let below = |(to, within): (f64, bool)| value < to || within && value <= to;
+        self.from.is_none_or(above) && self.to.is_none_or(below)
+    }
+}
+
+/// What a search is put to.
+pub trait Fields {
+    /// Whether `pattern` is in any field that is searched without being named.
+    fn anywhere(&self, pattern: &Pattern) -> bool;
+    /// Whether `pattern` is in the field.
+    fn field(&self, name: &str, pattern: &Pattern) -> bool;
+    /// The field's number; null when it holds none.
+    fn number(&self, name: &str) -> Value;
+}
+
+impl Search {
+    /// Whether `fields` are searched for.
+    pub fn finds(&self, fields: &impl Fields) -> bool {
+        match self {
+            Self::All => true,
+            Self::Keyword(pattern) => fields.anywhere(pattern),
+            Self::Field(name, pattern) => fields.field(name, pattern),
+            Self::Range(name, range) => range.contains(&fields.number(name)),
+            Self::Not(inner) => !inner.finds(fields),
+            Self::And(a, b) => a.finds(fields) && b.finds(fields),
+            Self::Or(a, b) => a.finds(fields) || b.finds(fields),
+        }
+    }
+
+    /// Calls `look` with each field that the search names, and whether as a number.
+    ///
+    /// # Errors
+    /// The first of `look`.
+    pub fn names<E>(&self, look: &mut impl FnMut(&str, bool) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Self::All | Self::Keyword(_) => Ok(()),
+            Self::Field(name, _) => look(name, false),
+            Self::Range(name, _) => look(name, true),
+            Self::Not(inner) => inner.names(look),
+            Self::And(a, b) | Self::Or(a, b) => {
+                a.names(look)?;
+                b.names(look)
+            }
+        }
+    }
+}
+
+/// Reads a search.
+///
+/// # Errors
+/// What is wrong with it, for its author.
+pub fn parse(text: &str) -> Result<Search, String> {
+    let mut parser = Parser {
+        tokens: lex(text)?,
+        at: 0,
+        depth: 0,
+    };
+    if parser.tokens.is_empty() {
+        return Ok(Search::All);
+    }
+    let search = parser.either()?;
+    match parser.tokens.get(parser.at) {
+        None => Ok(search),
+        Some(token) => Err(format!("syntax error: unexpected `{}`", token.shown())),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Token {
+    Word(String),
+    Quoted(String),
+    Sign(&'static str),
+}
+
+impl Token {
+    fn shown(&self) -> &str {
+        match self {
+            Self::Word(text) | Self::Quoted(text) => text,
+            Self::Sign(sign) => sign,
+        }
+    }
+}
+
+const SIGNS: [&str; 10] = [">=", "<=", ">", "<", "=", ":", "(", ")", "[", "]"];
+
+fn lex(text: &str) -> Result<Vec<Token>, String> {
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let taken = if rest.starts_with('"') {
+            let (quoted, taken) = quoted(rest)?;
+            tokens.push(Token::Quoted(quoted));
+            taken
+        } else if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
+            tokens.push(Token::Sign(sign));
+            sign.len()
+        } else {
+            // A tag's name has a colon in it.
+            let skip = if rest.starts_with("__tag__:") { 8 } else { 0 };
+            let ends = |c: char| c.is_whitespace() || "()[]:<>=\"".contains(c);
+            let end = rest[skip..].find(ends).map_or(rest.len(), |at| at + skip);
+            tokens.push(Token::Word(rest[..end].to_owned()));
+            end
+        };
+        rest = rest[taken..].trim_start();
+    }
+    Ok(tokens)
+}
+
+/// What stands in double quotes at the start of `rest`, and how many bytes it takes.
+fn quoted(rest: &str) -> Result<(String, usize), String> {
+    let mut text = String::new();
+    let mut chars = rest.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Ok((text, at + 1)),
+            '\\' => text.extend(chars.next().map(|(_, escaped)| escaped)),
+            _ => text.push(c),
+        }
+    }
+    Err("syntax error: a quote is not closed".to_owned())
+}
+
+struct Parser {
+    tokens: Vec<Token>,
+    at: usize,
+    depth: usize,
+}
+
+impl Parser {
+    fn sign(&mut self, sign: &str) -> bool {
+        let found = matches!(self.tokens.get(self.at), Some(Token::Sign(next)) if *next == sign);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn word(&mut self, word: &str) -> bool {
+        let found = matches!(self.tokens.get(self.at), Some(Token::Word(next)) if next.eq_ignore_ascii_case(word));
+        self.at += usize::from(found);
+        found
+    }
+
+    fn either(&mut self) -> Result<Search, String> {
+        let mut left = self.both()?;
+        while self.word("or") {
+            left = Search::Or(Box::new(left), Box::new(self.both()?));
+        }
+        Ok(left)
+    }
+
+    /// What stands side by side is searched for together, also without `and`.
+    fn both(&mut self) -> Result<Search, String> {
+        let mut left = self.one()?;
+        loop {
+            let written = self.word("and");
+            let ends = match self.tokens.get(self.at) {
+                None => true,
+                Some(Token::Sign(sign)) => *sign == ")",
+                Some(Token::Word(word)) => word.eq_ignore_ascii_case("or"),
+                Some(Token::Quoted(_)) => false,
+            };
+            if ends && !written {
+                return Ok(left);
+            }
+            left = Search::And(Box::new(left), Box::new(self.one()?));
+        }
+    }
+
+    fn one(&mut self) -> Result<Search, String> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err("the search is nested too deeply".to_owned());
+        }
+        let one = self.one_deeper();
+        self.depth -= 1;
+        one
+    }
+
+    fn one_deeper(&mut self) -> Result<Search, String> {
+        if self.word("not") {
+            return Ok(Search::Not(Box::new(self.one()?)));
+        }
+        if self.sign("(") {
+            let inner = self.either()?;
+            return if self.sign(")") {
+                Ok(inner)
+            } else {
+                self.unexpected()
+            };
+        }
+        let first = self.text()?;
+        if self.sign(":") {
+            return Ok(Search::Field(first.text, self.text()?));
+        }
+        if self.word("in") {
+            return self.range(first.text);
+        }
+        for (sign, below, within) in [
+            (">=", false, true),
+            ("<=", true, true),
+            (">", false, false),
+            ("<", true, false),
+        ] {
+            if self.sign(sign) {
+                let bound = Some((self.number()?, within));
+                let range = if below {
+                    Range {
+                        from: None,
+                        to: bound,
+                    }
+                } else {
+                    Range {
+                        from: bound,
+                        to: None,
+                    }
+                };
+                return Ok(Search::Range(first.text, range));
+            }
+        }
+        if self.sign("=") {
+            let bound = Some((self.number()?, true));
+            let range = Range {
+                from: bound,
+                to: bound,
+            };
+            return Ok(Search::Range(first.text, range));
+        }
+        if first.text == "*" && !first.quoted {
+            return Ok(Search::All);
+        }
+        Ok(Search::Keyword(first))
+    }
+
+    /// `[a b]`, where a round bracket leaves its bound out.
+    fn range(&mut self, name: String) -> Result<Search, String> {
+        let from_within = self.sign("[");
+        if !from_within && !self.sign("(") {
+            return self.unexpected();
+        }
+        let from = Some((self.number()?, from_within));
+        let to = self.number()?;
+        let to_within = self.sign("]");
+        if !to_within && !self.sign(")") {
+            return self.unexpected();
+        }
+        let to = Some((to, to_within));
+        Ok(Search::Range(name, Range { from, to }))
+    }
+
+    fn text(&mut self) -> Result<Pattern, String> {
+        let (text, quoted) = match self.tokens.get(self.at) {
+            Some(Token::Word(text)) => (text.clone(), false),
+            Some(Token::Quoted(text)) => (text.clone(), true),
+            _ => return self.unexpected(),
+        };
+        self.at += 1;
+        Ok(Pattern { text, quoted })
+    }
+
+    fn number(&mut self) -> Result<f64, String> {
+        let text = self.text()?.text;
+        text.parse()
+            .map_err(|_| format!("syntax error: `{text}` is not a number"))
+    }
+
+    fn unexpected<T>(&self) -> Result<T, String> {
+        Err(match self.tokens.get(self.at) {
+            Some(token) => format!("syntax error: unexpected `{}`", token.shown()),
+            None => "syntax error: the search ends too early".to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Fields `status` and `uri`, compared as wholes.
+    struct Two(i64, &'static str);
+
+    impl Fields for Two {
+        fn anywhere(&self, pattern: &Pattern) -> bool {
+            self.field("status", pattern) || self.field("uri", pattern)
+        }
+
+        fn field(&self, name: &str, pattern: &Pattern) -> bool {
+            match name {
+                "status" => self.0.to_string() == pattern.text,
+                "__tag__:pod" => pattern.text == "web",
+                _ => self.1 == pattern.text,
+            }
+        }
+
+        fn number(&self, name: &str) -> Value {
+            match name {
+                "status" => Value::Int(self.0),
+                _ => Value::Null,
+            }
+        }
+    }
+
+    #[test]
+    fn searches_find_what_they_say() {
+        for (text, found) in [
+            ("", true),
+            ("*", true),
+            ("status: 429", true),
+            ("status:430", false),
+            ("status : 429 and uri: /grab", true),
+            ("status: 429 uri: /other", false),
+            ("not status: 429", false),
+            ("not status: 1 and uri: /grab", true),
+            ("status: 1 or status: 429 and uri: \"/grab\"", true),
+            ("(status: 1 or status: 429) and not uri: /grab", false),
+            ("429", true),
+            ("430", false),
+            ("status > 400 AND status <= 429", true),
+            ("status < 429", false),
+            ("status = 429", true),
+            ("status >= 429.5", false),
+            ("status in [400 429]", true),
+            ("status in [400 429)", false),
+            ("status in (429 500]", false),
+            ("uri > 1", false),
+            ("__tag__:pod: web", true),
+            ("* and status: 429", true),
+        ] {
+            let search = parse(text).expect(text);
+            assert_eq!(search.finds(&Two(429, "/grab")), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for text in [
+            "status:", "and", "(a", "a)", "a in [1", "a > b", "\"a", "a and", "not",
+        ] {
+            assert!(parse(text).is_err() || text == "and", "{text}");
+        }
+        assert!(parse(&"(".repeat(100_000)).is_err());
+        assert!(parse(&"not ".repeat(100_000)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "[a-c:()<>=\"\\\\ *0-9\\[\\]]{0,40}") {
+            if let Ok(search) = parse(&text) {
+                search.finds(&Two(429, "/grab"));
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Statements as the statistics use them, and those that are refused.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A log of grabs; the first two rows are one line that was delivered twice.
+fn log(wanted: Option<&[String]>) -> Result<Relation, SqlError> {
+    let names = ["__time__", "node", "seq", "outcome", "weight", "latency"];
+    let rows = [
+        (60, "a", 1, "won", 1, Some(10)),
+        (60, "a", 1, "won", 1, Some(10)),
+        (61, "a", 2, "missed", 5, None),
+        (125, "b", 1, "missed", 7, Some(30)),
+        (126, "b", 2, "rejected", 1, Some(20)),
+    ];
+    let rows = rows.map(|(time, node, seq, outcome, weight, latency)| {
+        vec![
+            Value::Int(time),
+            Value::Text(node.into()),
+            Value::Int(seq),
+            Value::Text(outcome.into()),
+            Value::Int(weight),
+            latency.map_or(Value::Null, Value::Int),
+        ]
+    });
+    let all: Vec<String> = names.map(String::from).to_vec();
+    let columns = wanted.map_or(all.clone(), <[String]>::to_vec);
+    let place = |name: &String| {
+        let place = all.iter().position(|known| known == name);
+        place.ok_or_else(|| SqlError::new(format!("no column {name}")))
+    };
+    let places: Vec<usize> = columns.iter().map(place).collect::<Result<_, _>>()?;
+    let pick = |row: &Vec<Value>| places.iter().map(|&at| row[at].clone()).collect();
+    let rows = rows.iter().map(pick).collect();
+    Ok(Relation { columns, rows })
+}
+
+fn ask(sql: &str) -> Result<Vec<String>, SqlError> {
+    let relation = run(&parse(sql)?, &log)?;
+    let header = relation.columns.join(",");
+    let row = |row: Vec<Value>| {
+        row.iter()
+            .map(Value::to_string)
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    Ok(std::iter::once(header)
+        .chain(relation.rows.into_iter().map(row))
+        .collect())
+}
+
+#[track_caller]
+fn assert_answer(sql: &str, expected: &[&str]) {
+    assert_eq!(
+        ask(sql).as_deref(),
+        Ok(expected.map_owned().as_slice()),
+        "{sql}"
+    );
+}
+
+trait MapOwned {
+    fn map_owned(&self) -> Vec<String>;
+}
+
+impl MapOwned for [&str] {
+    fn map_owned(&self) -> Vec<String> {
+        self.iter().map(|text| (*text).to_owned()).collect()
+    }
+}
+
+#[test]
+fn the_query_of_the_statistics() {
+    assert_answer(
+        "select __time__ as t, outcome, count(*) as n group by t, outcome order by t limit 10000",
+        &[
+            "t,outcome,n",
+            "60,won,2",
+            "61,missed,1",
+            "125,missed,1",
+            "126,rejected,1",
+        ],
+    );
+}
+
+#[test]
+fn repeated_deliveries_count_once_through_an_inner_statement() {
+    assert_answer(
+        "SELECT outcome, sum(weight) AS grabs FROM (SELECT node, seq, max(outcome) AS outcome, \
+         max(weight) AS weight FROM log GROUP BY node, seq) GROUP BY outcome ORDER BY grabs DESC",
+        &["outcome,grabs", "missed,12", "rejected,1", "won,1"],
+    );
+}
+
+#[test]
+fn time_buckets_where_having_and_positions() {
+    assert_answer(
+        "select __time__ - __time__ % 60 as minute, sum(weight) as w from log \
+         where outcome <> 'rejected' group by 1 having w > 1 order by 2 desc, minute",
+        &["minute,w", "60,7", "120,7"],
+    );
+}
+
+#[test]
+fn functions_of_many_rows() {
+    assert_answer(
+        "select count(*), count(latency), count(distinct node) as nodes, sum(weight), \
+         avg(weight), min(latency), max(latency), approx_percentile(latency, 0.5) as p50, \
+         max_by(outcome, weight) as most, count_if(weight > 1) as many",
+        &[
+            "_col0,_col1,nodes,_col3,_col4,_col5,_col6,p50,most,many",
+            "5,4,2,15,3.0,10,30,10,missed,2",
+        ],
+    );
+    assert_answer(
+        "select count(*) as n, sum(weight) as w, avg(latency) from log where false",
+        &["n,w,_col2", "0,null,null"],
+    );
+    assert_answer(
+        "select count(*) as n where weight > 99 group by node",
+        &["n"],
+    );
+}
+
+#[test]
+fn expressions() {
+    assert_answer(
+        "select distinct upper(node) || '!' as n, case when weight > 4 then 'big' else 'small' \
+         end as size, if(latency is null, -1, latency) as l, cast(seq as varchar) as s from log \
+         where outcome in ('won', 'missed') and (outcome like 'w%' or not latency between 0 and 9) \
+         order by n limit 10",
+        &["n,size,l,s", "A!,small,10,1", "B!,big,30,1"],
+    );
+    assert_answer(
+        "select 7 / 2 as i, 7 / 2.0 as f, 7 % 4 as m, 2 + 3 * 4 as p, round(2.345, 2) as r limit 1",
+        &["i,f,m,p,r", "3,3.5,3,14,2.35"],
+    );
+    assert_answer(
+        "select * from log limit 1",
+        &[
+            "__time__,node,seq,outcome,weight,latency",
+            "60,a,1,won,1,10",
+        ],
+    );
+    assert_answer(
+        "select seq order by __time__ desc limit 1, 2",
+        &["seq", "1", "2"],
+    );
+}
+
+#[test]
+fn rows_are_limited_unless_asked_otherwise() {
+    let many = |_: Option<&[String]>| {
+        Ok(Relation {
+            columns: vec!["n".into()],
+            rows: (0..300).map(|n| vec![Value::Int(n)]).collect(),
+        })
+    };
+    let rows = |sql: &str| run(&parse(sql).expect("fine"), &many).map(|r| r.rows.len());
+    assert_eq!(rows("select n"), Ok(ROWS_DEFAULT));
+    assert_eq!(rows("select n limit 250"), Ok(250));
+    assert_eq!(rows("select n from (select n from log) limit 290"), Ok(290));
+    assert!(rows("select n limit 1000001").is_err());
+}
+
+#[test]
+fn what_is_not_supported_is_named() {
+    for (sql, word) in [
+        ("selec 1", "selec"),
+        ("select", "early"),
+        ("select frobnicate(seq)", "frobnicate"),
+        ("select nothing", "nothing"),
+        ("select seq, count(*)", "seq"),
+        ("select seq group by 5", "5"),
+        ("select count(*) where count(*) > 1", "WHERE"),
+        ("select 1 / 0", "zero"),
+        ("select outcome + 1", "won"),
+        ("select seq from log join b on 1 = 1", "join"),
+        ("select approx_percentile(seq, 7)", "between"),
+        ("select sum(count(*))", "nested"),
+    ] {
+        let error = ask(sql).expect_err(sql);
+        assert!(error.0.contains(word), "{sql}: {error}");
+    }
+    let deep = format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000));
+    assert!(ask(&deep).expect_err("too deep").0.contains("deep"));
+    let minus = format!("select {}1", "- ".repeat(50_000));
+    assert!(ask(&minus).expect_err("too deep").0.contains("deep"));
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics(words in proptest::collection::vec(
+        prop_oneof![
+            "select|from|log|where|group by|order by|limit|[(]|[)]|,|[*]|-|/|%|=|<|and|or|not|in",
+            "case|when|then|end|count|sum|substr|seq|weight|outcome|latency|'x'|0|1|9|0.5|null",
+        ],
+        0..14,
+    )) {
+        // An answer or a refusal; either is fine.
+        if let Err(error) = ask(&format!("select {}", words.join(" "))) {
+            prop_assert!(!error.0.is_empty());
+        }
+    }
+
+    #[test]
+    fn weights_add_up_however_they_are_grouped(modulus in 1_i64..9) {
+        let answer = ask(&format!(
+            "select sum(w) as s from (select sum(weight) as w from log group by seq % {modulus})"
+        ));
+        prop_assert_eq!(answer, Ok(vec!["s".to_owned(), "15".to_owned()]));
+    }
+}

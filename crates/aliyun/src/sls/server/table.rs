@@ -1,0 +1,189 @@
+//! A log store's rows as searches and statements see them.
+
+use std::collections::BTreeSet;
+
+use super::{
+    index::{Index, Kind, Words},
+    reply::Refusal,
+    state::Row,
+};
+use crate::sls::query::{
+    search::{Fields, Pattern, Search},
+    sql::{Relation, SqlError, Value, glob},
+};
+
+/// Columns that every log has, whatever its index.
+const RESERVED: [&str; 3] = ["__time__", "__source__", "__topic__"];
+const TAG: &str = "__tag__:";
+
+/// How rows are looked at. Without an index everything can be searched and selected, as text;
+/// the service itself would refuse, but recordings of its clients rely on it.
+pub(super) struct Table<'a> {
+    pub(super) index: Option<&'a Index>,
+    usual: Words,
+}
+
+fn reserved(name: &str) -> bool {
+    RESERVED.contains(&name) || name.starts_with(TAG)
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(index: Option<&'a Index>) -> Self {
+        Self {
+            index,
+            usual: Words::usual(),
+        }
+    }
+
+    /// Says no to a search for what is not indexed.
+    pub(super) fn check(&self, search: &Search) -> Result<(), Refusal> {
+        let Some(index) = self.index else {
+            return Ok(());
+        };
+        search.names(&mut |name: &str, number: bool| {
+            let message = match index.keys.get(name) {
+                _ if name == "__time__" => return Ok(()),
+                _ if reserved(name) && !number => return Ok(()),
+                Some(key) if !number || key.kind.is_number() => return Ok(()),
+                Some(_) => format!("key ({name}) is not of type long or double"),
+                None => format!(
+                    "key ({name}) is not config as key value config,if symbol : is in your \
+                     log,please wrap : with quotation mark \""
+                ),
+            };
+            Err(Refusal::parameter(message))
+        })
+    }
+
+    /// The values of `columns` (all when `None`) of `rows`.
+    pub(super) fn relation(
+        &self,
+        rows: &[&Row],
+        columns: Option<&[String]>,
+    ) -> Result<Relation, SqlError> {
+        let columns = columns.map_or_else(|| self.all_columns(rows), <[String]>::to_vec);
+        let kinds: Vec<Kind> = columns
+            .iter()
+            .map(|name| self.kind(name))
+            .collect::<Result<_, _>>()?;
+        let value = |row: &Row, (name, kind): (&String, &Kind)| {
+            self.text(row, name)
+                .map_or(Value::Null, |text| kind.value(&text))
+        };
+        let row = |row: &&Row| columns.iter().zip(&kinds).map(|c| value(row, c)).collect();
+        Ok(Relation {
+            rows: rows.iter().map(row).collect(),
+            columns,
+        })
+    }
+
+    fn kind(&self, name: &str) -> Result<Kind, SqlError> {
+        if name == "__time__" {
+            return Ok(Kind::Long);
+        }
+        let Some(index) = self.index.filter(|_| !reserved(name)) else {
+            return Ok(Kind::Text);
+        };
+        match index.keys.get(name) {
+            Some(key) if key.doc_value => Ok(key.kind),
+            _ => Err(SqlError(format!(
+                "Column '{name}' cannot be resolved;please add the column in the index attribute"
+            ))),
+        }
+    }
+
+    fn all_columns(&self, rows: &[&Row]) -> Vec<String> {
+        let reserved = RESERVED.map(String::from).into_iter();
+        match self.index {
+            Some(index) => {
+                let keys = index.keys.iter().filter(|(_, key)| key.doc_value);
+                reserved.chain(keys.map(|(name, _)| name.clone())).collect()
+            }
+            None => {
+                let fields = rows.iter().flat_map(|row| row.fields.iter());
+                let names: BTreeSet<String> = fields.map(|(name, _)| name.to_string()).collect();
+                reserved.chain(names).collect()
+            }
+        }
+    }
+
+    fn text(&self, row: &Row, name: &str) -> Option<String> {
+        match name {
+            "__time__" => Some(row.time.to_string()),
+            "__source__" => Some(row.origin.source.clone()),
+            "__topic__" => Some(row.origin.topic.clone()),
+            _ => match name.strip_prefix(TAG) {
+                Some(tag) => {
+                    let tags = row.origin.tags.iter();
+                    let mut found = tags.filter(|(key, _)| key == tag);
+                    found.next().map(|(_, value)| value.clone())
+                }
+                None => row.field(name).map(str::to_owned),
+            },
+        }
+    }
+}
+
+/// One row of a table.
+pub(super) struct Cells<'a>(pub(super) &'a Table<'a>, pub(super) &'a Row);
+
+/// Whether all words of `pattern` are among those of `text`.
+fn has_words(words: &Words, text: &str, pattern: &Pattern) -> bool {
+    let wild: &[char] = if pattern.quoted { &[] } else { &['*', '?'] };
+    let wanted = words.of(&pattern.text, wild);
+    let there = words.of(text, &[]);
+    let found = |wanted: &String| {
+        there
+            .iter()
+            .any(|word| word == wanted || !pattern.quoted && glob(word, wanted, '*', '?'))
+    };
+    !wanted.is_empty() && wanted.iter().all(found)
+}
+
+impl Fields for Cells<'_> {
+    fn anywhere(&self, pattern: &Pattern) -> bool {
+        let Self(table, row) = self;
+        let mut fields = row.fields.iter();
+        match table.index {
+            Some(Index {
+                line: None, keys, ..
+            }) => fields.any(|(name, value)| {
+                let key = keys.get(&**name).filter(|key| !key.kind.is_number());
+                key.is_some_and(|key| has_words(&key.words, value, pattern))
+            }),
+            Some(Index {
+                line: Some(words), ..
+            }) => fields.any(|(_, value)| has_words(words, value, pattern)),
+            None => fields.any(|(_, value)| has_words(&table.usual, value, pattern)),
+        }
+    }
+
+    fn field(&self, name: &str, pattern: &Pattern) -> bool {
+        let Self(table, row) = self;
+        let Some(text) = table.text(row, name) else {
+            return false;
+        };
+        if pattern.text == "*" && !pattern.quoted {
+            return true;
+        }
+        if reserved(name) {
+            return text == pattern.text || !pattern.quoted && glob(&text, &pattern.text, '*', '?');
+        }
+        match table.index.and_then(|index| index.keys.get(name)) {
+            Some(key) if key.kind.is_number() => {
+                let wanted = key.kind.value(&pattern.text);
+                wanted != Value::Null && key.kind.value(&text) == wanted
+            }
+            Some(key) => has_words(&key.words, &text, pattern),
+            None => has_words(&table.usual, &text, pattern),
+        }
+    }
+
+    fn number(&self, name: &str) -> Value {
+        let Self(table, row) = self;
+        match table.text(row, name) {
+            Some(text) => Kind::Double.value(&text),
+            None => Value::Null,
+        }
+    }
+}
