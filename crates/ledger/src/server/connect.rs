@@ -8,7 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{dialect::Dialect, sql::Pool};
+use super::{dialect::Dialect, pool::Pool};
 use crate::OpenError;
 
 /// How long a caller waits for a connection, made or given back.

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::{
+    bind::rows_text,
     dialect::Dialect,
     fault::{Fail, Fault},
     fence::Fence,
-    sql::Tx,
+    sql::{Answer, Tx},
     value::{Value, values},
 };
 use crate::{claiming::NewClaim, codec};
@@ -41,20 +42,42 @@ pub(super) async fn insert(
     already: u64,
 ) -> Result<Inserted, Fail> {
     let values: Vec<Vec<Value>> = rows.iter().map(|row| columns(row, fence)).collect();
-    let (mut inserted, refused) = match care {
-        Care::Usual => (statement(tx, &values).await?, Vec::new()),
-        Care::EachRow => halving(tx, &values).await?,
+    let (inserted, refused) = match (tx.dialect(), care) {
+        (Dialect::MySql, Care::Usual) => (with_count(tx, fence, &values).await?, Vec::new()),
+        (Dialect::MySql, Care::EachRow) => {
+            let (_, refused) = halving(tx, &values).await?;
+            (count(tx.script(counting(fence)).await?.pop())?, refused)
+        }
+        (Dialect::Postgres, Care::Usual) => (statement(tx, &values).await?, Vec::new()),
+        (Dialect::Postgres, Care::EachRow) => halving(tx, &values).await?,
     };
-    if tx.dialect() == Dialect::MySql {
-        // It counts rows that were there as touched. The slot's own numbering tells them apart.
-        let counting = Dialect::MySql.rewrite(&fence.counting());
-        let counted = tx.fetch_one(&counting, &[]).await?.int(0)?;
-        inserted = codec::count(counted)?.saturating_sub(already);
-    }
     Ok(Inserted {
-        rows: inserted,
+        rows: match tx.dialect() {
+            // Counted over all rounds of the batch.
+            Dialect::MySql => inserted.saturating_sub(already),
+            Dialect::Postgres => inserted,
+        },
         refused,
     })
+}
+
+/// Inserts and counts in one round trip. MySQL counts rows that were there as touched; the
+/// slot's own numbering tells them apart.
+async fn with_count(tx: &mut Tx, fence: &Fence, rows: &[Vec<Value>]) -> Result<u64, Fail> {
+    let tail = tx.dialect().passing_over("campaign_no");
+    let insert = rows_text(INSERT, rows, &tail);
+    let answers = tx.script(format!("{insert};{}", counting(fence))).await?;
+    count(answers.into_iter().last())
+}
+
+fn counting(fence: &Fence) -> String {
+    Dialect::MySql.rewrite(&fence.counting())
+}
+
+fn count(answer: Option<Answer>) -> Result<u64, Fail> {
+    let counted = answer.as_ref().and_then(|answer| answer.rows.first());
+    let counted = counted.ok_or_else(|| codec::corrupt("a count counts nothing".into()))?;
+    Ok(codec::count(counted.int(0)?)?)
 }
 
 async fn statement(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, Fail> {

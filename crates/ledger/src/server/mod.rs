@@ -8,7 +8,8 @@
 //! rights beyond those on its own tables.
 //!
 //! # Layout
-//! - [`sql`], [`value`], [`dialect`], [`fault`]: one small layer over the two drivers.
+//! - [`sql`], [`pool`], [`bind`], [`value`], [`dialect`], [`fault`]: one small layer over the two
+//!   drivers.
 //! - [`open`], [`connect`], [`migrate`], [`offset`]: connections, the schema, the database's time.
 //! - [`delegate`], [`patience`]: the trait, and how long a call is tried again.
 //! - [`durable`]: what an acknowledgement means on this database.
@@ -18,6 +19,7 @@
 //! - [`lead`]: which monitor leads.
 //! - [`counters`], [`people`]: statistics; users, organisers, sessions.
 
+mod bind;
 mod bundles;
 mod campaigns;
 mod change;
@@ -38,6 +40,7 @@ mod offset;
 mod open;
 mod patience;
 mod people;
+mod pool;
 mod snapshot;
 mod sql;
 mod standing;

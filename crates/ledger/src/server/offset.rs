@@ -17,7 +17,8 @@ use rules::{Clock, Timestamp};
 use super::{
     dialect::Dialect,
     fault::Fail,
-    sql::{Conn, Pool, STATEMENT_TIMEOUT, Texts},
+    pool::{Pool, Texts},
+    sql::{Conn, STATEMENT_TIMEOUT},
 };
 
 /// Pause between two measurements.

@@ -14,7 +14,8 @@ use super::{
     fault::Fail,
     migrate,
     offset::{OffsetClock, TimeSource, keep_measuring},
-    sql::{Answer, Conn, Pool, SNAPSHOT_TIMEOUT, Texts, Tx},
+    pool::{Pool, Texts},
+    sql::{Answer, Conn, SNAPSHOT_TIMEOUT, Tx},
 };
 use crate::{LedgerError, OpenError, bundling::Finished, time::LedgerClock};
 

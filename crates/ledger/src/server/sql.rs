@@ -12,25 +12,19 @@
 //! server's.
 
 use std::{
-    collections::HashMap,
     io,
-    sync::{Arc, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::{TryStreamExt as _, stream::BoxStream};
-use sqlx::{
-    AssertSqlSafe, Either, MySql, Postgres,
-    mysql::{MySqlArguments, MySqlPool},
-    pool::PoolConnection,
-    postgres::{PgArguments, PgPool},
-    query::Query,
-};
-use tokio::time::timeout_at;
+use sqlx::{AssertSqlSafe, Either, MySql, Postgres, pool::PoolConnection};
 
 use super::{
-    dialect::{Dialect, literal},
+    bind::{array_of, bind_array, bind_mysql, bind_postgres, rows_text, text_with_lists},
+    dialect::Dialect,
     fault::{CommitFault, Fail, Fault},
+    pool::Texts,
     value::{Row, Value},
 };
 
@@ -41,98 +35,8 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// How long a statement of a snapshot may take: an audit reads millions of rows.
 pub(super) const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Connections to one database.
-#[derive(Clone, Debug)]
-pub(super) enum Pool {
-    /// To MySQL.
-    MySql(MySqlPool),
-    /// To PostgreSQL.
-    Postgres(PgPool),
-}
-
-/// Statements as the database reads them, by how they are written here.
-#[derive(Default)]
-pub(super) struct Texts(RwLock<HashMap<Box<str>, Arc<str>>>);
-
-impl Texts {
-    fn of(&self, dialect: Dialect, sql: &str) -> Arc<str> {
-        let known = self.0.read().expect("nothing panics under this lock");
-        if let Some(text) = known.get(sql) {
-            return text.clone();
-        }
-        drop(known);
-        let text: Arc<str> = dialect.rewrite(sql).into();
-        let mut known = self.0.write().expect("nothing panics under this lock");
-        known.insert(sql.into(), text.clone());
-        text
-    }
-}
-
-impl Pool {
-    /// Which SQL it speaks.
-    pub(super) fn dialect(&self) -> Dialect {
-        match self {
-            Self::MySql(_) => Dialect::MySql,
-            Self::Postgres(_) => Dialect::Postgres,
-        }
-    }
-
-    /// A connection outside a transaction.
-    pub(super) async fn acquire(
-        &self,
-        texts: &Arc<Texts>,
-        timeout: Duration,
-    ) -> Result<Conn, Fail> {
-        let link = match self {
-            Self::MySql(pool) => Link::MySql(pool.acquire().await?),
-            Self::Postgres(pool) => Link::Postgres(pool.acquire().await?),
-        };
-        Ok(Conn {
-            link,
-            texts: texts.clone(),
-            timeout,
-            deadline: None,
-            spoilt: false,
-            in_transaction: false,
-        })
-    }
-
-    /// A connection on which the script `begin` has begun a transaction, all of which before
-    /// COMMIT is to be done by `deadline`; and what the script's statements answered. A
-    /// connection that turns out to be broken, as all are after the server was restarted, is
-    /// replaced by another.
-    pub(super) async fn begin(
-        &self,
-        texts: &Arc<Texts>,
-        begin: &str,
-        deadline: Instant,
-    ) -> Result<(Tx, Vec<Answer>), Fail> {
-        loop {
-            let acquiring = timeout_at(deadline.into(), self.acquire(texts, STATEMENT_TIMEOUT));
-            let mut conn = acquiring.await.unwrap_or_else(|_| Err(late()))?;
-            conn.deadline = Some(deadline);
-            // Before the call: a transaction may be open even when its answer is lost.
-            conn.in_transaction = true;
-            match conn.script(begin.to_owned()).await {
-                Ok(answers) => return Ok((Tx(conn), answers)),
-                Err(fail) if fail.fault() == Fault::Lost && Instant::now() < deadline => {
-                    tracing::debug!(error = %fail.judge(), "a connection was broken");
-                }
-                Err(fail) => return Err(fail),
-            }
-        }
-    }
-
-    /// Closes every connection, once it is given back.
-    pub(super) async fn close(&self) {
-        match self {
-            Self::MySql(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
-        }
-    }
-}
-
-enum Link {
+/// The driver's connection.
+pub(super) enum Link {
     MySql(PoolConnection<MySql>),
     Postgres(PoolConnection<Postgres>),
 }
@@ -151,6 +55,30 @@ pub(super) struct Conn {
 }
 
 impl Conn {
+    pub(super) fn new(link: Link, texts: Arc<Texts>, timeout: Duration) -> Self {
+        Self {
+            link,
+            texts,
+            timeout,
+            deadline: None,
+            spoilt: false,
+            in_transaction: false,
+        }
+    }
+
+    /// Begins a transaction with a script; see [`super::pool::Pool::begin`].
+    pub(super) async fn begin(
+        mut self,
+        begin: &str,
+        deadline: Instant,
+    ) -> Result<(Tx, Vec<Answer>), Fail> {
+        self.deadline = Some(deadline);
+        // Before the call: a transaction may be open even when its answer is lost.
+        self.in_transaction = true;
+        let answers = self.script(begin.to_owned()).await?;
+        Ok((Tx(self), answers))
+    }
+
     /// Which SQL it speaks.
     pub(super) fn dialect(&self) -> Dialect {
         match self.link {
@@ -229,18 +157,7 @@ impl Conn {
             return Ok(0);
         };
         match self.dialect() {
-            Dialect::MySql => {
-                let mut sql = String::with_capacity(rows.len() * first.len() * 16 + 256);
-                sql.push_str(head);
-                sql.push_str(" VALUES ");
-                for (n, row) in rows.iter().enumerate() {
-                    sql.push_str(if n == 0 { "(" } else { ",(" });
-                    list(&mut sql, row.iter());
-                    sql.push(')');
-                }
-                sql.push_str(tail);
-                self.raw(sql).await
-            }
+            Dialect::MySql => self.raw(rows_text(head, rows, tail)).await,
             Dialect::Postgres => {
                 let casts = first
                     .iter()
@@ -462,133 +379,11 @@ impl Tx {
     }
 }
 
-fn late() -> Fail {
+/// The database has not answered in time.
+pub(super) fn late() -> Fail {
     let what = "the database did not answer in time";
     Fail::Sql(sqlx::Error::Io(io::Error::new(
         io::ErrorKind::TimedOut,
         what,
     )))
-}
-
-type MySqlQuery<'q> = Query<'q, MySql, MySqlArguments>;
-type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
-
-fn bind_mysql<'q>(mut query: MySqlQuery<'q>, values: &'q [Value]) -> MySqlQuery<'q> {
-    for value in values {
-        query = match value {
-            Value::Int(number) => query.bind(*number),
-            Value::Bytes(bytes) => query.bind(bytes.as_deref()),
-            Value::Text(text) => query.bind(text.as_deref()),
-        };
-    }
-    query
-}
-
-fn bind_postgres<'q>(mut query: PgQuery<'q>, values: &'q [Value]) -> PgQuery<'q> {
-    for value in values {
-        query = match value {
-            Value::Int(number) => query.bind(*number),
-            Value::Bytes(bytes) => query.bind(bytes.as_deref()),
-            Value::Text(text) => query.bind(text.as_deref()),
-        };
-    }
-    query
-}
-
-/// One column of many rows as an array. All values are of one kind.
-fn bind_array<'q>(
-    query: PgQuery<'q>,
-    column: impl Iterator<Item = &'q Value> + Clone,
-) -> PgQuery<'q> {
-    let kind = column.clone().next().expect("no array is made of nothing");
-    let mixed = "the values of a column are of one kind";
-    match kind {
-        Value::Int(_) => query.bind::<Vec<Option<i64>>>(
-            column
-                .map(|value| match value {
-                    Value::Int(number) => *number,
-                    _ => panic!("{mixed}"),
-                })
-                .collect(),
-        ),
-        Value::Bytes(_) => query.bind::<Vec<Option<&'q [u8]>>>(
-            column
-                .map(|value| match value {
-                    Value::Bytes(bytes) => bytes.as_deref(),
-                    _ => panic!("{mixed}"),
-                })
-                .collect(),
-        ),
-        Value::Text(_) => query.bind::<Vec<Option<&'q str>>>(
-            column
-                .map(|value| match value {
-                    Value::Text(text) => text.as_deref(),
-                    _ => panic!("{mixed}"),
-                })
-                .collect(),
-        ),
-    }
-}
-
-/// What a value's column is called in PostgreSQL.
-fn array_of(value: &Value) -> &'static str {
-    match value {
-        Value::Int(_) => "bigint",
-        Value::Bytes(_) => "bytea",
-        Value::Text(_) => "text",
-    }
-}
-
-fn list<'v>(sql: &mut String, values: impl Iterator<Item = &'v Value>) {
-    for (n, value) in values.enumerate() {
-        if n > 0 {
-            sql.push(',');
-        }
-        literal(sql, value);
-    }
-}
-
-/// MySQL's text of a statement with lists: every value in it as a literal, because a statement
-/// of every length would be a prepared one for the server to keep.
-fn text_with_lists(sql: &str, values: &[Value], lists: &[&[Value]]) -> String {
-    let keys: usize = lists.iter().map(|list| list.len()).sum();
-    let mut text = String::with_capacity(sql.len() + keys * 24);
-    let (mut values, mut lists) = (values.iter(), lists.iter());
-    for (n, part) in sql.split("{IN}").enumerate() {
-        if n > 0 {
-            text.push_str("IN (");
-            list(
-                &mut text,
-                lists.next().expect("a list for each {IN}").iter(),
-            );
-            text.push(')');
-        }
-        for (n, part) in part.split('?').enumerate() {
-            if n > 0 {
-                literal(&mut text, values.next().expect("a value for each ?"));
-            }
-            text.push_str(part);
-        }
-    }
-    assert!(
-        values.next().is_none() && lists.next().is_none(),
-        "every value and every list has its place"
-    );
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_and_lists_find_their_places() {
-        let (one, two) = ([1_i64.into(), 2_i64.into()], [Value::from(&[0xab; 1])]);
-        let text = text_with_lists(
-            "a {IN} AND b = ? AND c {IN} AND d = ?",
-            &[7_i64.into(), Value::Int(None)],
-            &[&one, &two],
-        );
-        assert_eq!(text, "a IN (1,2) AND b = 7 AND c IN (x'ab') AND d = NULL");
-    }
 }
