@@ -1,10 +1,23 @@
 //! The log service: typed requests and replies, a client that retries, and an offline server.
 //!
 //! # Layout
+//! - [`Client`]: every operation of one project; [`model`]: what it takes and gives.
+//! - `call`: one signed call, sent again where that can help.
 //! - [`proto`]: logs on the wire.
-//! - [`query`]: the language that the offline server is asked in.
-//! - [`server`]: the offline server.
+//! - [`server`]: the offline server; [`query`]: the language that it is asked in.
 
+mod call;
+mod client;
+pub mod model;
 pub mod proto;
 pub mod query;
 pub mod server;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    call::{OpenError, SlsError},
+    client::Client,
+    model::Signature,
+};
+pub use crate::mns::Patience;

@@ -31,12 +31,16 @@ use std::{
     },
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use rules::{Clock, Timestamp};
 
 use self::{auth::Signed, journal::Journal, reply::Refusal, state::State};
-use crate::sign::{Credentials, http_date};
+use crate::{
+    server::Offline,
+    sign::{Credentials, http_date},
+};
 
 /// The most logs kept unless told otherwise.
 pub const LOGS_MAX: usize = 5_000_000;
@@ -248,6 +252,13 @@ fn unkept(error: &io::Error) -> Refusal {
         "InternalServerError",
         message,
     )
+}
+
+#[async_trait]
+impl Offline for SlsServer {
+    async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
+        Self::answer(self, &request)
+    }
 }
 
 /// The project that a host names: its first label, unless it is an address or has only one.

@@ -28,10 +28,7 @@ pub type Reader<'a> = dyn Fn(Option<&[String]>) -> Result<Relation, SqlError> + 
 ///
 /// # Errors
 /// When the statement cannot be answered, or `log` fails.
-pub fn run(
-    select: &Select,
-    log: &Reader<'_>,
-) -> Result<Relation, SqlError> {
+pub fn run(select: &Select, log: &Reader<'_>) -> Result<Relation, SqlError> {
     let limit = select.limit.unwrap_or(ROWS_DEFAULT);
     if limit > ROWS_MAX {
         return Err(SqlError::new(format!("LIMIT is at most {ROWS_MAX}")));
@@ -39,11 +36,7 @@ pub fn run(
     answer(select, log, limit)
 }
 
-fn answer(
-    select: &Select,
-    log: &Reader<'_>,
-    limit: usize,
-) -> Result<Relation, SqlError> {
+fn answer(select: &Select, log: &Reader<'_>, limit: usize) -> Result<Relation, SqlError> {
     let plan = Plan::of(select)?;
     let source = match &select.from {
         From::Log => log(plan.columns.as_deref())?,
