@@ -8,6 +8,7 @@
 //! - [`Queue`]: what every backend implements.
 //! - [`bundle`]: the message that travels, and the tag that keeps forgers from minting money.
 //! - [`memory`]: the embedded default.
+//! - [`mns`]: the cloud's message service, shared by any number of processes.
 //! - [`redis`]: Redis or Valkey, single or a cluster, shared by any number of processes.
 //! - [`conformance`]: the suite that every backend must pass.
 //! - [`faulty`]: a seeded wrapper that misbehaves as real queues do, for simulations.
@@ -16,11 +17,13 @@ pub mod bundle;
 pub mod conformance;
 pub mod faulty;
 pub mod memory;
+pub mod mns;
 pub mod redis;
 
 pub use bundle::{Bundle, BundleError, BundleSealer};
 pub use faulty::{Faults, FaultyQueue};
 pub use memory::MemoryQueue;
+pub use mns::MnsQueue;
 pub use redis::RedisQueue;
 
 use std::time::Duration;

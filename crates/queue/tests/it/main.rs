@@ -1,5 +1,6 @@
 //! The queue on real servers.
 
 mod failures;
+mod mns;
 mod redis;
 mod tls;
