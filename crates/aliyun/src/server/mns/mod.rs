@@ -163,6 +163,7 @@ impl OfflineMns {
             Ask::DeleteQueue(name) => {
                 let reply = store.delete_queue(&name);
                 self.wake(&name);
+                lock(&self.waiters).remove(&name);
                 reply
             }
             Ask::List(listing) => Ok(store.list(&listing, host, now)),
@@ -186,10 +187,9 @@ impl OfflineMns {
     /// Hands out messages, or waits for the first.
     async fn receive(&self, name: &str, take: Take) -> Result<Reply> {
         let begun = self.now();
-        let wait_s = match take.wait {
-            Some(wait_s) => wait_s,
-            None => lock(&self.store).polling_wait(name, begun)?,
-        };
+        // Asked in any case: nobody waits for a queue that there is not.
+        let usual_s = lock(&self.store).polling_wait(name, begun)?;
+        let wait_s = take.wait.unwrap_or(usual_s);
         let mut end_ms = begun.ms + u64::from(wait_s) * 1_000;
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
         let _counted = Waiting(&self.waiting);

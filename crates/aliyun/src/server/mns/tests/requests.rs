@@ -1,0 +1,196 @@
+//! Who may call, and with what.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn only_who_signs_is_answered() {
+    let bench = Bench::new();
+    bench.queue("").await;
+    let with = async |change: fn(&mut http::HeaderMap)| {
+        let mut request = bench.signed("GET", "/queues/q", "");
+        change(request.headers_mut());
+        let answer = bench.answer(request).await;
+        (answer.status, answer.code().to_owned())
+    };
+    let refused = |status: u16, code: &str| (status, code.to_owned());
+    assert_eq!(with(|_| {}).await, refused(200, ""));
+    let expected = refused(400, "MissingAuthorizationHeader");
+    assert_eq!(with(|h| drop(h.remove("authorization"))).await, expected);
+    let expected = refused(400, "InvalidAuthorizationHeader");
+    assert_eq!(
+        with(|h| drop(h.insert("authorization", "LOG a:b".parse().unwrap()))).await,
+        expected
+    );
+    let expected = refused(403, "InvalidAccessKeyId");
+    assert_eq!(
+        with(|h| drop(h.insert("authorization", "MNS you:b".parse().unwrap()))).await,
+        expected
+    );
+    let expected = refused(403, "SignatureDoesNotMatch");
+    assert_eq!(
+        with(|h| drop(h.insert("authorization", "MNS id:b".parse().unwrap()))).await,
+        expected
+    );
+    assert_eq!(
+        with(|h| drop(h.insert("x-mns-more", "1".parse().unwrap()))).await,
+        expected
+    );
+    let expected = refused(400, "MissingDateHeader");
+    assert_eq!(with(|h| drop(h.remove("date"))).await, expected);
+    let expected = refused(400, "InvalidDateHeader");
+    assert_eq!(
+        with(|h| drop(h.insert("date", "today".parse().unwrap()))).await,
+        expected
+    );
+    let expected = refused(400, "MissingVersionHeader");
+    assert_eq!(with(|h| drop(h.remove("x-mns-version"))).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_late_after_a_quarter_of_an_hour() {
+    let bench = Bench::new();
+    bench.queue("").await;
+    let early = bench.signed("GET", "/queues/q", "");
+    after(15.0 * 60.0).await;
+    let head = early.headers().clone();
+    assert_eq!(bench.answer(early).await.status, 200);
+    after(1.0).await;
+    let mut late = Request::get("/queues/q")
+        .body(Bytes::new())
+        .expect("a request");
+    *late.headers_mut() = head;
+    let late = bench.answer(late).await;
+    assert_eq!(late.refused(), (408, "TimeExpired"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_checked_against_its_digest() {
+    let bench = Bench::new();
+    bench.queue("").await;
+    let body = "<Message><MessageBody>b</MessageBody></Message>";
+    let mut request = bench.signed("POST", "/queues/q/messages", body);
+    *request.body_mut() = Bytes::from(body.replace('b', "c"));
+    assert_eq!(
+        bench.answer(request).await.refused(),
+        (400, "InvalidDegist")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lent_key_comes_with_its_token() {
+    let lent = Credentials::new("id", "secret").with_security_token("token");
+    let bench = Bench::with(|settings| settings.keys = vec![lent]);
+    let without = bench.call("GET", "/queues", "").await;
+    assert_eq!(without.refused(), (403, "AccessDenied"));
+    let mut request = bench.signed("GET", "/queues", "");
+    request
+        .headers_mut()
+        .insert("security-token", "token".parse().unwrap());
+    assert_eq!(bench.answer(request).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_is_named_by_its_code() {
+    let bench = Bench::new();
+    bench.queue("").await;
+    let (long, longest) = ("q".repeat(121), "q".repeat(120));
+    let message = "<Message><MessageBody>b</MessageBody></Message>";
+    for (method, target, body, status, code) in [
+        (
+            "PUT",
+            &*format!("/queues/{long}"),
+            "<Queue/>",
+            400,
+            "QueueNameLengthError",
+        ),
+        ("PUT", &*format!("/queues/{longest}"), "<Queue/>", 201, ""),
+        ("PUT", "/queues/-q", "<Queue/>", 400, "InvalidQueueName"),
+        ("PUT", "/queues/a_b", "<Queue/>", 400, "InvalidQueueName"),
+        ("PUT", "/queues/p", "<Queue", 400, "MalformedXML"),
+        ("PUT", "/queues/p", "<Message/>", 400, "MalformedXML"),
+        ("POST", "/queues/q/messages", "", 400, "MalformedXML"),
+        (
+            "POST",
+            "/queues/q/messages",
+            "<Message/>",
+            400,
+            "MalformedXML",
+        ),
+        ("POST", "/queues/q/messages", message, 201, ""),
+        ("POST", "/queues/q", message, 400, "InvalidRequestURL"),
+        (
+            "POST",
+            "/queues/q/letters",
+            message,
+            400,
+            "InvalidRequestURL",
+        ),
+        ("GET", "/topics/q", "", 400, "InvalidRequestURL"),
+        ("DELETE", "/queues", "", 400, "InvalidRequestURL"),
+        (
+            "DELETE",
+            "/queues/q/messages",
+            "",
+            400,
+            "MissingReceiptHandle",
+        ),
+        ("PUT", "/queues/q/messages", "", 400, "MissingReceiptHandle"),
+        (
+            "PUT",
+            "/queues/q/messages?ReceiptHandle=1-MQ==",
+            "",
+            400,
+            "MissingVisibilityTimeout",
+        ),
+        (
+            "GET",
+            "/queues/q/messages?waitseconds=31",
+            "",
+            400,
+            "InvalidArgument",
+        ),
+        (
+            "GET",
+            "/queues/q/messages?waitseconds=-1",
+            "",
+            400,
+            "InvalidArgument",
+        ),
+        (
+            "GET",
+            "/queues/q/messages?numOfMessages=17",
+            "",
+            400,
+            "InvalidArgument",
+        ),
+        (
+            "GET",
+            "/queues/q/messages?numOfMessages=0",
+            "",
+            400,
+            "InvalidArgument",
+        ),
+    ] {
+        let answer = bench.call(method, target, body).await;
+        assert_eq!(answer.refused(), (status, code), "{method} {target} {body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn handles_serve_escaped_or_not_and_names_in_any_case() {
+    let bench = Bench::new();
+    bench.queue("").await;
+    bench.send_bodies(&["a", "b"]).await;
+    let held = bench.receive("NUMOFMESSAGES=16").await;
+    let [one, other] = held.all("ReceiptHandle")[..] else {
+        panic!("{held:?}")
+    };
+    let escaped = one.replace('=', "%3D");
+    let target = format!("/queues/q/messages?receiptHandle={escaped}&visibilityTimeout=9");
+    assert_eq!(bench.call("PUT", &target, "").await.status, 200);
+    assert_eq!(bench.delete(other).await.status, 204);
+    // As through a proxy.
+    let mut request = bench.signed("GET", "/queues/q", "");
+    *request.uri_mut() = "http://mns.proxied/queues/q".parse().expect("a URL");
+    assert_eq!(bench.answer(request).await.status, 200);
+}
