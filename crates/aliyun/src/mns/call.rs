@@ -120,7 +120,8 @@ impl Default for Patience {
 impl Patience {
     /// The pause after the call was sent `sends` times; half of it is chance, so that callers
     /// who failed together do not return together.
-    pub(crate) fn pause(&self, sends: u32, throttled: bool) -> Duration {
+    #[must_use]
+    pub fn pause(&self, sends: u32, throttled: bool) -> Duration {
         let doubled = self.first_pause * 2_u32.saturating_pow(sends.saturating_sub(1).min(16));
         let factor = if throttled { THROTTLED_FACTOR } else { 1 };
         let whole = (doubled * factor).min(self.pause_max);
