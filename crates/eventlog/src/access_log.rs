@@ -17,7 +17,7 @@
 
 mod aggregates;
 mod files;
-mod line;
+pub(crate) mod line;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -38,6 +38,7 @@ use std::{
 use rules::{CampaignId, Clock, Fen, GrabId, Outcome, PacketId, Timestamp, UserId};
 
 use self::{aggregates::Aggregates, files::LogFiles, line::Entry, writer::Writer};
+use crate::sls::Intake;
 
 /// Where the access log is written, and its limits.
 #[derive(Clone, Debug)]
@@ -166,6 +167,21 @@ impl AccessLog {
     /// # Errors
     /// When the file cannot be opened for appending, or the thread cannot be started.
     pub fn open(options: AccessLogOptions, node: u64, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        Self::open_shipped(options, node, clock, None)
+    }
+
+    /// The same, and every line is also shipped through `intake`. Close the log before the
+    /// shipper, so that it gets the last lines.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending, or the thread cannot be started.
+    pub fn open_shipped(
+        options: AccessLogOptions,
+        node: u64,
+        clock: Arc<dyn Clock>,
+        intake: Option<Intake>,
+    ) -> io::Result<Self> {
+        let intake = intake.inspect(|intake| intake.begin(node));
         let shared = Arc::new(Shared {
             allowance: Allowance(AtomicI64::new(options.misses_per_second_max.into())),
             aggregates: Aggregates::new(),
@@ -184,6 +200,7 @@ impl AccessLog {
             clock,
             node,
             misses_per_second_max,
+            intake,
         );
         let writer = thread::Builder::new()
             .name("access-log".into())

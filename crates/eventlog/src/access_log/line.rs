@@ -73,7 +73,6 @@ struct Line<'a> {
 
 /// Writes lines of one node, numbered from 1.
 pub(super) struct Lines {
-    /// In hexadecimal: as a number, JavaScript would round it.
     node: String,
     seq: u64,
 }
@@ -81,9 +80,14 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn new(node: u64) -> Self {
         Self {
-            node: format!("{node:016x}"),
+            node: node_shown(node),
             seq: 0,
         }
+    }
+
+    /// The number of the last line.
+    pub(super) const fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// Appends the line for one grab to `out`.
@@ -119,27 +123,44 @@ impl Lines {
         outcome: Outcome,
         count: u64,
     ) {
-        let (outcome, reason) = words(outcome);
         self.seq += 1;
-        let line = Line {
-            time: at,
-            node: &self.node,
-            seq: self.seq,
-            weight: count,
-            campaign,
-            user: None,
-            outcome,
-            reason,
-            packet: None,
-            amount: None,
-            grab_id: None,
-            ip: None,
-            latency_micros: None,
-            aggregated: Some(true),
-            count: Some(count),
-        };
-        put(out, &line);
+        let (node, seq) = (self.node.as_str(), self.seq);
+        aggregate_line(out, (node, seq), at, (campaign, outcome), count);
     }
+}
+
+/// The epoch of a node as lines show it: as a number, JavaScript would round it.
+pub(crate) fn node_shown(node: u64) -> String {
+    format!("{node:016x}")
+}
+
+/// Appends the line of this node and number for `count` grabs alike, counted until `at`.
+pub(crate) fn aggregate_line(
+    out: &mut Vec<u8>,
+    (node, seq): (&str, u64),
+    at: Timestamp,
+    (campaign, outcome): (CampaignId, Outcome),
+    count: u64,
+) {
+    let (outcome, reason) = words(outcome);
+    let line = Line {
+        time: at,
+        node,
+        seq,
+        weight: count,
+        campaign,
+        user: None,
+        outcome,
+        reason,
+        packet: None,
+        amount: None,
+        grab_id: None,
+        ip: None,
+        latency_micros: None,
+        aggregated: Some(true),
+        count: Some(count),
+    };
+    put(out, &line);
 }
 
 /// The outcome and its reason as the API writes them.

@@ -15,13 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rules::{Clock, Outcome};
+use rules::{CampaignId, Clock, Outcome, Timestamp};
 
 use super::{
     Shared,
     files::LogFiles,
     line::{Entry, Lines},
 };
+use crate::sls::Intake;
 
 /// The pause after a round that found lines.
 const PAUSE_BUSY: Duration = Duration::from_millis(20);
@@ -68,6 +69,8 @@ pub(super) struct Writer {
     misses_per_second_max: u32,
     lines: Lines,
     kept: Kept,
+    /// Takes a copy of every line, whatever becomes of the file.
+    intake: Option<Intake>,
     /// The disk fails: the next try is not before this.
     retry_at: Option<Instant>,
 }
@@ -80,6 +83,7 @@ impl Writer {
         clock: Arc<dyn Clock>,
         node: u64,
         misses_per_second_max: u32,
+        intake: Option<Intake>,
     ) -> Self {
         Self {
             entries,
@@ -89,6 +93,7 @@ impl Writer {
             misses_per_second_max,
             lines: Lines::new(node),
             kept: Kept::default(),
+            intake,
             retry_at: None,
         }
     }
@@ -132,8 +137,9 @@ impl Writer {
         for built in 0..ROUND_LINES_MAX {
             match self.entries.try_recv() {
                 Ok(entry) if self.has_room() => {
+                    let from = self.kept.bytes.len();
                     self.lines.single(&mut self.kept.bytes, &entry);
-                    self.kept.weights.push_back(1);
+                    self.keep(from, entry.at, (entry.campaign, entry.outcome), 1);
                     if self.kept.bytes.len() >= WRITE_BYTES {
                         self.write();
                     }
@@ -162,11 +168,21 @@ impl Writer {
                 let count = tally.outcomes[outcome.slot()];
                 if count > 0 {
                     let out = &mut self.kept.bytes;
+                    let from = out.len();
                     self.lines.aggregate(out, at, campaign, outcome, count);
-                    self.kept.weights.push_back(count);
+                    self.keep(from, at, (campaign, outcome), count);
                     self.shared.grabs_aggregated.fetch_add(count, Relaxed);
                 }
             }
+        }
+    }
+
+    /// Takes note of the line that was built from `from` on, and has it shipped.
+    fn keep(&mut self, from: usize, at: Timestamp, what: (CampaignId, Outcome), weight: u64) {
+        self.kept.weights.push_back(weight);
+        if let Some(intake) = &self.intake {
+            let line = &self.kept.bytes[from..];
+            intake.push(line, self.lines.seq(), at, what, weight);
         }
     }
 

@@ -1,0 +1,275 @@
+//! Batches of lines on their way: the one being gathered, and those that wait, oldest first.
+//!
+//! Every batch is a file of lines in the folder, `<number>.lines`, written as the lines come and
+//! deleted when they are delivered. Nothing is synced: the lines are in the access log as well.
+//! Where the disk fails, a few batches are held in memory instead; the folder and the memory
+//! have limits, and a spool without room says so and takes nothing.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// A batch is closed when it has so many bytes,
+pub(super) const BATCH_BYTES_MAX: usize = 512 << 10;
+/// or so many lines,
+pub(super) const BATCH_LINES_MAX: usize = 4_000;
+/// or is so old.
+pub(super) const BATCH_AGE_MAX: Duration = Duration::from_secs(1);
+/// The most bytes held in memory while the disk fails.
+const MEMORY_BYTES_MAX: u64 = 4 << 20;
+/// What the names of batches end in.
+const SUFFIX: &str = "lines";
+
+/// The folder and what is in it.
+#[derive(Debug)]
+pub(super) struct Spool {
+    folder: PathBuf,
+    bytes_max: u64,
+    /// Held for as long as the folder is ours.
+    _lock: File,
+    /// The number of the next batch.
+    next: u64,
+    waiting: VecDeque<Batch>,
+    gathered: Option<Gathered>,
+    /// The disk failed last time.
+    failing: bool,
+}
+
+/// A batch that is closed.
+#[derive(Debug)]
+struct Batch {
+    number: u64,
+    bytes: u64,
+    /// Its lines, where the disk does not have them.
+    in_memory: Option<Vec<u8>>,
+}
+
+/// The batch that is being gathered.
+#[derive(Debug)]
+struct Gathered {
+    number: u64,
+    since: Instant,
+    lines: Vec<u8>,
+    count: usize,
+    /// `None` since the disk failed.
+    file: Option<File>,
+}
+
+impl Spool {
+    /// Opens or makes the folder. What an earlier process left there is sent first.
+    pub(super) fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let mut options = OpenOptions::new();
+        let lock = options.write(true).create(true).truncate(false);
+        let lock = lock.open(folder.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => {
+                io::Error::new(io::ErrorKind::ResourceBusy, "another process ships from it")
+            }
+        })?;
+        let mut waiting = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            let number = path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse().ok());
+            if let Some(number) = number
+                && path.extension().is_some_and(|suffix| suffix == SUFFIX)
+            {
+                waiting.push(Batch {
+                    number,
+                    bytes: entry.metadata()?.len(),
+                    in_memory: None,
+                });
+            }
+        }
+        waiting.sort_by_key(|batch| batch.number);
+        Ok(Self {
+            folder: folder.to_owned(),
+            bytes_max,
+            _lock: lock,
+            next: waiting.last().map_or(1, |last| last.number + 1),
+            waiting: waiting.into(),
+            gathered: None,
+            failing: false,
+        })
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number:016}.{SUFFIX}"))
+    }
+
+    /// Bytes of all lines that are here.
+    pub(super) fn bytes(&self) -> u64 {
+        let gathered = self.gathered.iter().map(|g| g.lines.len() as u64);
+        self.waiting
+            .iter()
+            .map(|batch| batch.bytes)
+            .chain(gathered)
+            .sum()
+    }
+
+    /// Whether more lines can be taken.
+    pub(super) fn has_room(&self) -> bool {
+        let held = |batch: &Batch| batch.in_memory.as_ref().map_or(0, |_| batch.bytes);
+        let in_memory: u64 = self.waiting.iter().map(held).sum();
+        self.bytes() < self.bytes_max && in_memory < MEMORY_BYTES_MAX
+    }
+
+    /// Takes whole lines. The caller has looked for room; one batch above it does no harm.
+    pub(super) fn add(&mut self, mut lines: &[u8], now: Instant) {
+        while !lines.is_empty() {
+            let gathered = match &mut self.gathered {
+                Some(gathered) => gathered,
+                none => {
+                    let number = self.next;
+                    self.next += 1;
+                    none.insert(Gathered {
+                        number,
+                        since: now,
+                        lines: Vec::new(),
+                        count: 0,
+                        file: None,
+                    })
+                }
+            };
+            let is_new = gathered.lines.is_empty();
+            let taken = gathered.take(lines);
+            let number = gathered.number;
+            let path = self.path(number);
+            self.write(&path, is_new, taken);
+            lines = &lines[taken..];
+            if !lines.is_empty() {
+                self.close_gathered();
+            }
+        }
+    }
+
+    /// Writes the last `taken` bytes of the batch that is being gathered.
+    fn write(&mut self, path: &Path, is_new: bool, taken: usize) {
+        let Some(gathered) = &mut self.gathered else {
+            return;
+        };
+        if is_new {
+            let mut options = OpenOptions::new();
+            let options = options.write(true).create(true).truncate(true);
+            gathered.file = note(&mut self.failing, options.open(path));
+        }
+        if let Some(file) = &mut gathered.file {
+            let from = gathered.lines.len() - taken;
+            let written = file.write_all(&gathered.lines[from..]);
+            if note(&mut self.failing, written).is_none() {
+                // Half a line may be there; memory has them all.
+                gathered.file = None;
+            }
+        }
+    }
+
+    /// Closes the batch that is being gathered once it is old enough, or at once.
+    pub(super) fn close_batch(&mut self, now: Instant, at_once: bool) {
+        let old = |gathered: &Gathered| now.duration_since(gathered.since) >= BATCH_AGE_MAX;
+        if self.gathered.as_ref().is_some_and(|g| at_once || old(g)) {
+            self.close_gathered();
+        }
+    }
+
+    fn close_gathered(&mut self) {
+        if let Some(gathered) = self.gathered.take() {
+            let bytes = gathered.lines.len() as u64;
+            let on_disk = gathered.file.is_some();
+            self.waiting.push_back(Batch {
+                number: gathered.number,
+                bytes,
+                in_memory: (!on_disk).then_some(gathered.lines),
+            });
+        }
+    }
+
+    /// The lines of the oldest batch that is closed; `None` when there is none, or when it
+    /// cannot be read now. One that is gone has no lines.
+    pub(super) fn first(&mut self) -> Option<Vec<u8>> {
+        let first = self.waiting.front()?;
+        if let Some(lines) = &first.in_memory {
+            return Some(lines.clone());
+        }
+        match fs::read(self.path(first.number)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Vec::new()),
+            read => note(&mut self.failing, read),
+        }
+    }
+
+    /// Whether no closed batch waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Forgets the oldest batch.
+    pub(super) fn remove_first(&mut self) {
+        if let Some(first) = self.waiting.pop_front() {
+            let removed = fs::remove_file(self.path(first.number));
+            let gone = matches!(&removed, Err(error) if error.kind() == io::ErrorKind::NotFound);
+            if !gone {
+                note(&mut self.failing, removed);
+            }
+        }
+    }
+
+    /// Tries again to bring batches in memory to the disk, for a process that ends; gives the
+    /// lines that it cannot.
+    pub(super) fn keep(&mut self) -> Vec<Vec<u8>> {
+        self.close_gathered();
+        for at in 0..self.waiting.len() {
+            let path = self.path(self.waiting[at].number);
+            let Some(lines) = &self.waiting[at].in_memory else {
+                continue;
+            };
+            if note(&mut self.failing, fs::write(path, lines)).is_some() {
+                self.waiting[at].in_memory = None;
+            }
+        }
+        let unkept = self.waiting.iter_mut();
+        unkept.filter_map(|batch| batch.in_memory.take()).collect()
+    }
+}
+
+impl Gathered {
+    /// Takes as many of `lines` as fit, at least one, and says how many bytes.
+    fn take(&mut self, lines: &[u8]) -> usize {
+        let mut taken = 0;
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            let full = self.count >= BATCH_LINES_MAX
+                || self.lines.len() + taken + line.len() > BATCH_BYTES_MAX;
+            if full && self.count > 0 {
+                break;
+            }
+            taken += line.len();
+            self.count += 1;
+        }
+        self.lines.extend_from_slice(&lines[..taken]);
+        taken
+    }
+}
+
+/// Says once that the disk fails, and once that it does not any more.
+fn note<T>(failing: &mut bool, result: io::Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => {
+            if std::mem::take(failing) {
+                tracing::info!("what waits for SLS is kept on disk again");
+            }
+            Some(value)
+        }
+        Err(error) => {
+            if !std::mem::replace(failing, true) {
+                tracing::warn!(%error, "what waits for SLS cannot be kept on disk");
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! How many grabs ended how, as the log service counts them: each line once, however often it
+//! was delivered.
+
+use aliyun::sls::{
+    Client, SlsError,
+    model::{Query, Row},
+};
+use rules::CampaignId;
+
+/// The most rows of a statement's answer.
+const ROWS_MAX: usize = 100_000;
+
+/// Grabs alike, in one part of the time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grabs {
+    /// The part's first second since the Unix epoch.
+    pub from: i64,
+    /// How they ended: `won`, `missed`, …
+    pub outcome: String,
+    /// Why; empty where there is no reason.
+    pub reason: String,
+    /// How many.
+    pub grabs: u64,
+}
+
+/// Why statistics cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StatisticsError {
+    /// The call failed.
+    #[error(transparent)]
+    Sls(#[from] SlsError),
+    /// The service had no time to count all.
+    #[error("SLS has not counted all lines; ask again, or for a shorter time")]
+    Incomplete,
+    /// A row is not what was asked for.
+    #[error("SLS answered with a row that is not understood: {0}")]
+    Strange(String),
+}
+
+/// The query that counts the grabs of a campaign by outcome, reason and parts of
+/// `part_seconds`. A line that was delivered twice counts once: lines are told apart by node
+/// and number before their weights are added up.
+#[must_use]
+pub fn query(campaign: CampaignId, part_seconds: u32) -> String {
+    let part = part_seconds.max(1);
+    format!(
+        "campaign: \"{campaign}\" | select t - t % {part} as part, outcome, reason, \
+         sum(weight) as grabs from (select node, seq, max(__time__) as t, max(outcome) as \
+         outcome, coalesce(max(reason), '') as reason, max(weight) as weight from log group by \
+         node, seq) group by part, outcome, reason order by part, outcome, reason limit \
+         {ROWS_MAX}"
+    )
+}
+
+/// Counts the grabs of a campaign in `[from, to)`, in seconds since the Unix epoch, by outcome,
+/// reason and parts of `part_seconds`. What was put in the last three seconds may be missing.
+///
+/// # Errors
+/// See [`StatisticsError`].
+pub async fn read(
+    client: &Client,
+    logstore: &str,
+    campaign: CampaignId,
+    (from, to): (i64, i64),
+    part_seconds: u32,
+) -> Result<Vec<Grabs>, StatisticsError> {
+    let query = Query::new(from, to, query(campaign, part_seconds));
+    let rows = client.get_logs(logstore, &query).await?;
+    if !rows.meta.is_complete() {
+        return Err(StatisticsError::Incomplete);
+    }
+    rows.data.iter().map(grabs).collect()
+}
+
+fn grabs(row: &Row) -> Result<Grabs, StatisticsError> {
+    let strange = || StatisticsError::Strange(format!("{row:?}"));
+    let text = |name: &str| row.get(name).ok_or_else(strange);
+    Ok(Grabs {
+        from: text("part")?.parse().map_err(|_| strange())?,
+        outcome: text("outcome")?.clone(),
+        reason: text("reason")?.clone(),
+        grabs: text("grabs")?.parse().map_err(|_| strange())?,
+    })
+}

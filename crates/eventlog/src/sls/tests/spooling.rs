@@ -1,0 +1,133 @@
+//! The folder alone: what is in it, whatever happens to it.
+
+use std::{fs, time::Instant};
+
+use super::{
+    super::spool::{BATCH_AGE_MAX, BATCH_BYTES_MAX, BATCH_LINES_MAX, Spool},
+    *,
+};
+
+const MAX: u64 = 1 << 30;
+
+fn open(folder: &Path) -> Spool {
+    Spool::open(folder, MAX).expect("a folder of its own")
+}
+
+fn lines(from: usize, to: usize) -> Vec<u8> {
+    (from..to)
+        .flat_map(|n| format!("{n}\n").into_bytes())
+        .collect()
+}
+
+/// All closed batches, oldest first.
+fn drain(spool: &mut Spool) -> Vec<Vec<u8>> {
+    let mut batches = Vec::new();
+    while let Some(lines) = spool.first() {
+        batches.push(lines);
+        spool.remove_first();
+    }
+    batches
+}
+
+#[test]
+fn batches_are_closed_by_age_lines_and_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut spool = open(folder.path());
+    let start = Instant::now();
+    spool.add(&lines(0, 3), start);
+    spool.close_batch(start, false);
+    assert_eq!(spool.first(), None);
+    spool.add(&lines(3, 5), start + BATCH_AGE_MAX);
+    spool.close_batch(start + BATCH_AGE_MAX, false);
+    assert_eq!(spool.first(), Some(lines(0, 5)));
+    spool.remove_first();
+
+    spool.add(&lines(0, BATCH_LINES_MAX + 1), start);
+    spool.close_batch(start, true);
+    let batches = drain(&mut spool);
+    let counts = batches
+        .iter()
+        .map(|b| b.iter().filter(|&&b| b == b'\n').count());
+    assert!(counts.eq([BATCH_LINES_MAX, 1]));
+
+    let line = [vec![b'x'; BATCH_BYTES_MAX / 3], vec![b'\n']].concat();
+    spool.add(&line.repeat(5), start);
+    spool.close_batch(start, true);
+    assert_eq!(drain(&mut spool).concat(), line.repeat(5));
+    assert_eq!(spool.bytes(), 0);
+    let left = fs::read_dir(folder.path()).expect("the folder").count();
+    assert_eq!(left, 1, "only the lock is left");
+}
+
+#[test]
+fn a_killed_process_leaves_its_lines_in_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let now = Instant::now();
+    let mut spool = open(folder.path());
+    spool.add(&lines(0, BATCH_LINES_MAX * 2 + 10), now);
+    // Neither closed nor kept: as if it had been killed.
+    drop(spool);
+    let mut spool = open(folder.path());
+    spool.add(&lines(0, 1), now);
+    spool.close_batch(now, true);
+    let all = drain(&mut spool).concat();
+    assert_eq!(
+        all,
+        [lines(0, BATCH_LINES_MAX * 2 + 10), lines(0, 1)].concat()
+    );
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let spool = open(folder.path());
+    assert!(Spool::open(folder.path(), MAX).is_err());
+    drop(spool);
+    drop(open(folder.path()));
+}
+
+#[test]
+fn a_disk_that_fails_is_borne_in_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("spool");
+    let now = Instant::now();
+    let mut spool = open(&path);
+    fs::rename(&path, folder.path().join("away")).expect("there is no file in its place");
+    spool.add(&lines(0, 10), now);
+    spool.close_batch(now, true);
+    spool.add(&lines(10, 20), now);
+    spool.close_batch(now, true);
+    assert_eq!(spool.first(), Some(lines(0, 10)));
+    spool.remove_first();
+    // Back again before the process ends.
+    fs::rename(folder.path().join("away"), &path).expect("it is there");
+    assert!(spool.keep().is_empty());
+    drop(spool);
+    assert_eq!(drain(&mut open(&path)), [lines(10, 20)]);
+
+    // And not back again: the lines are said to be lost.
+    let mut spool = open(&path);
+    fs::rename(&path, folder.path().join("away")).expect("there is no file in its place");
+    let line = [vec![b'x'; 1 << 20], vec![b'\n']].concat();
+    let mut taken = 0;
+    while spool.has_room() {
+        spool.add(&line, now);
+        spool.close_batch(now, true);
+        taken += 1;
+    }
+    assert!(taken < 10, "{taken} MiB are held");
+    assert_eq!(spool.keep().concat(), line.repeat(taken));
+}
+
+#[test]
+fn a_full_folder_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let now = Instant::now();
+    let mut spool = Spool::open(folder.path(), 20).expect("a folder of its own");
+    assert!(spool.has_room());
+    spool.add(&lines(0, 10), now);
+    assert!(!spool.has_room());
+    spool.close_batch(now, true);
+    spool.remove_first();
+    assert!(spool.has_room());
+}
