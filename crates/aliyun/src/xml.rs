@@ -8,6 +8,7 @@ use quick_xml::{
     escape::{escape, resolve_xml_entity},
     events::Event,
 };
+use serde::{Deserialize, Serialize};
 
 /// How deep elements may nest.
 const DEPTH_MAX: usize = 8;
@@ -20,7 +21,7 @@ const ELEMENTS_MAX: usize = 100_000;
 pub struct XmlError(String);
 
 /// An element.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Element {
     /// Its name, less the prefix of its namespace.
     pub name: String,

@@ -121,7 +121,7 @@ impl Mns {
 }
 
 #[tokio::test]
-async fn every_operation_goes_there_and_back() {
+async fn operations_on_queues_go_there_and_back() {
     let mns = Mns::start(|_| {}).await;
     let client = mns.client(mns.service.clock.clone());
     let attributes = QueueAttributes {
@@ -149,7 +149,20 @@ async fn every_operation_goes_there_and_back() {
     assert_eq!(client.attributes("absent").await.unwrap(), None);
     let page = client.list_queues("", None, 10).await.unwrap();
     assert_eq!((page.names, page.next_marker), (vec!["q".to_owned()], None));
+    let info = client.attributes("q").await.unwrap().expect("it is there");
+    assert_eq!(info.attributes.visibility_timeout, Some(60));
+    client.delete_queue("q").await.unwrap();
+    client.delete_queue("q").await.unwrap();
+    let gone = client.send("q", &NewMessage::new(b"a")).await.unwrap_err();
+    assert!(gone.is(&Code::QueueNotExist), "{gone}");
+}
 
+#[tokio::test]
+async fn operations_on_messages_go_there_and_back() {
+    let mns = Mns::start(|_| {}).await;
+    let client = mns.client(mns.service.clock.clone());
+    let defaults = QueueAttributes::default();
+    client.create_queue("q", &defaults).await.unwrap();
     let every_byte: Vec<u8> = (0..=255).collect();
     let message = NewMessage::new(&every_byte);
     let sent = client.send("q", &message).await.unwrap();
@@ -160,7 +173,6 @@ async fn every_operation_goes_there_and_back() {
     assert!(parts.iter().all(Result::is_ok), "{parts:?}");
     let info = client.attributes("q").await.unwrap().expect("it is there");
     assert_eq!((info.active, info.inactive, info.delayed), (3, 0, 1));
-    assert_eq!(info.attributes.visibility_timeout, Some(60));
 
     let peeked = client.peek("q", 16).await.unwrap();
     assert_eq!(peeked.len(), 3);
@@ -192,10 +204,6 @@ async fn every_operation_goes_there_and_back() {
         panic!("{failed:?}")
     };
     assert_eq!((handle, &why.code), (&handles[0], &Code::MessageNotExist));
-    client.delete_queue("q").await.unwrap();
-    client.delete_queue("q").await.unwrap();
-    let gone = client.send("q", &message).await.unwrap_err();
-    assert!(gone.is(&Code::QueueNotExist), "{gone}");
 }
 
 #[tokio::test]

@@ -12,7 +12,10 @@ use super::{
     refusal::{Refusal, Result},
     request::Incoming,
 };
-use crate::mns::{Code, model::QueueAttributes};
+use crate::{
+    mns::{Code, model::QueueAttributes},
+    xml::Element,
+};
 
 /// The priority of a message that names none.
 const PRIORITY: u32 = 8;
@@ -44,6 +47,9 @@ pub(super) struct Message {
     pub(super) id: String,
     pub(super) body: String,
     pub(super) md5: String,
+    /// What else went with it.
+    #[serde(default)]
+    pub(super) properties: Vec<Element>,
     pub(super) priority: u32,
     pub(super) enqueue_ms: u64,
     /// 0: never yet.
@@ -113,6 +119,7 @@ impl Queue {
             id: uuid::Uuid::new_v4().simple().to_string().to_uppercase(),
             md5: crate::mns::model::body_md5(&incoming.body),
             body: incoming.body.clone(),
+            properties: incoming.properties.clone(),
             priority,
             enqueue_ms: now_ms,
             first_dequeue_ms: 0,

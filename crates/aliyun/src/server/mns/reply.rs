@@ -141,8 +141,7 @@ pub(super) fn message(message: &Message, shown: Shown) -> Element {
         Some(("Priority", message.priority.to_string())),
     ];
     let leaves = leaves.into_iter().flatten();
-    Element::node(
-        "Message",
-        leaves.map(|(n, text)| Element::leaf(n, text)).collect(),
-    )
+    let leaves = leaves.map(|(name, text)| Element::leaf(name, text));
+    let properties = message.properties.iter().cloned();
+    Element::node("Message", leaves.chain(properties).collect())
 }

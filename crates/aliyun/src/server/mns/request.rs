@@ -18,6 +18,8 @@ use crate::{
     xml::Element,
 };
 
+/// Elements of a message that are carried and not looked into.
+const PROPERTIES: [&str; 2] = ["UserProperties", "SystemProperties"];
 /// The most queues of one page of a listing, and how many where none are asked for.
 const PAGE_MAX: u32 = 1_000;
 
@@ -60,6 +62,8 @@ pub(super) struct Incoming {
     pub(super) body: String,
     pub(super) delay_seconds: Option<u32>,
     pub(super) priority: Option<u32>,
+    /// What else goes with it, and comes out as it went in.
+    pub(super) properties: Vec<Element>,
     /// How often it is to be kept: once, but for troubles that were asked for.
     pub(super) copies: u32,
 }
@@ -192,8 +196,11 @@ impl Incoming {
         let body = message
             .child("MessageBody")
             .ok_or_else(Refusal::malformed)?;
+        let properties = message.children.iter();
+        let properties = properties.filter(|child| PROPERTIES.contains(&child.name.as_str()));
         Ok(Self {
             body: body.text.clone(),
+            properties: properties.cloned().collect(),
             delay_seconds: number("DelaySeconds", 0, RETENTION_SECONDS_MAX)?,
             priority: number("Priority", 1, 16)?,
             copies: 1,

@@ -232,3 +232,17 @@ async fn handles_do_not_fit_another_queue_of_the_same_name() {
     let wrong = bench.delete(former.text("ReceiptHandle")).await;
     assert_eq!(wrong.refused(), (404, "MessageNotExist"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn properties_of_a_message_come_out_as_they_went_in() {
+    let bench = Bench::new();
+    bench.queue("").await;
+    let properties = "<UserProperties><PropertyValue><Name>n</Name><Value>&lt;</Value>\
+         </PropertyValue></UserProperties>";
+    let inside = format!("<MessageBody>b</MessageBody>{properties}<Unknown>u</Unknown>");
+    assert_eq!(bench.send(&inside).await.status, 201);
+    let got = bench.receive("").await;
+    let sent = Element::parse(properties.as_bytes()).expect("well-formed");
+    assert_eq!(got.root.child("UserProperties"), Some(&sent));
+    assert_eq!(got.root.child("Unknown"), None);
+}

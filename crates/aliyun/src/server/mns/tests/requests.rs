@@ -89,91 +89,76 @@ async fn a_lent_key_comes_with_its_token() {
     assert_eq!(bench.answer(request).await.status, 200);
 }
 
+/// Asserts the status and the code of each answer; an empty code means no refusal.
+async fn answered(bench: &Bench, cases: &[(&str, &str, &str, u16, &str)]) {
+    for (method, target, body, status, code) in cases {
+        let answer = bench.call(method, target, body).await;
+        assert_eq!(
+            answer.refused(),
+            (*status, *code),
+            "{method} {target} {body}"
+        );
+    }
+}
+
+const MESSAGE: &str = "<Message><MessageBody>b</MessageBody></Message>";
+
 #[tokio::test(start_paused = true)]
-async fn what_is_wrong_is_named_by_its_code() {
+async fn what_is_wrong_with_names_and_bodies_is_named_by_its_code() {
     let bench = Bench::new();
     bench.queue("").await;
-    let (long, longest) = ("q".repeat(121), "q".repeat(120));
-    let message = "<Message><MessageBody>b</MessageBody></Message>";
-    for (method, target, body, status, code) in [
+    let too_long = format!("/queues/{}", "q".repeat(121));
+    let longest = format!("/queues/{}", "q".repeat(120));
+    let messages = "/queues/q/messages";
+    let cases = [
         (
             "PUT",
-            &*format!("/queues/{long}"),
+            too_long.as_str(),
             "<Queue/>",
             400,
             "QueueNameLengthError",
         ),
-        ("PUT", &*format!("/queues/{longest}"), "<Queue/>", 201, ""),
+        ("PUT", &longest, "<Queue/>", 201, ""),
         ("PUT", "/queues/-q", "<Queue/>", 400, "InvalidQueueName"),
         ("PUT", "/queues/a_b", "<Queue/>", 400, "InvalidQueueName"),
         ("PUT", "/queues/p", "<Queue", 400, "MalformedXML"),
         ("PUT", "/queues/p", "<Message/>", 400, "MalformedXML"),
-        ("POST", "/queues/q/messages", "", 400, "MalformedXML"),
-        (
-            "POST",
-            "/queues/q/messages",
-            "<Message/>",
-            400,
-            "MalformedXML",
-        ),
-        ("POST", "/queues/q/messages", message, 201, ""),
-        ("POST", "/queues/q", message, 400, "InvalidRequestURL"),
+        ("POST", messages, "", 400, "MalformedXML"),
+        ("POST", messages, "<Message/>", 400, "MalformedXML"),
+        ("POST", messages, MESSAGE, 201, ""),
+    ];
+    answered(&bench, &cases).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_targets_is_named_by_its_code() {
+    let bench = Bench::new();
+    bench.queue("").await;
+    let messages = "/queues/q/messages";
+    let with = |query: &str| format!("{messages}?{query}");
+    let handle = with("ReceiptHandle=1-MQ==");
+    let waits = [with("waitseconds=31"), with("waitseconds=-1")];
+    let numbers = [with("numOfMessages=17"), with("numOfMessages=0")];
+    let cases = [
+        ("POST", "/queues/q", MESSAGE, 400, "InvalidRequestURL"),
         (
             "POST",
             "/queues/q/letters",
-            message,
+            MESSAGE,
             400,
             "InvalidRequestURL",
         ),
         ("GET", "/topics/q", "", 400, "InvalidRequestURL"),
         ("DELETE", "/queues", "", 400, "InvalidRequestURL"),
-        (
-            "DELETE",
-            "/queues/q/messages",
-            "",
-            400,
-            "MissingReceiptHandle",
-        ),
-        ("PUT", "/queues/q/messages", "", 400, "MissingReceiptHandle"),
-        (
-            "PUT",
-            "/queues/q/messages?ReceiptHandle=1-MQ==",
-            "",
-            400,
-            "MissingVisibilityTimeout",
-        ),
-        (
-            "GET",
-            "/queues/q/messages?waitseconds=31",
-            "",
-            400,
-            "InvalidArgument",
-        ),
-        (
-            "GET",
-            "/queues/q/messages?waitseconds=-1",
-            "",
-            400,
-            "InvalidArgument",
-        ),
-        (
-            "GET",
-            "/queues/q/messages?numOfMessages=17",
-            "",
-            400,
-            "InvalidArgument",
-        ),
-        (
-            "GET",
-            "/queues/q/messages?numOfMessages=0",
-            "",
-            400,
-            "InvalidArgument",
-        ),
-    ] {
-        let answer = bench.call(method, target, body).await;
-        assert_eq!(answer.refused(), (status, code), "{method} {target} {body}");
-    }
+        ("DELETE", messages, "", 400, "MissingReceiptHandle"),
+        ("PUT", messages, "", 400, "MissingReceiptHandle"),
+        ("PUT", &handle, "", 400, "MissingVisibilityTimeout"),
+        ("GET", &waits[0], "", 400, "InvalidArgument"),
+        ("GET", &waits[1], "", 400, "InvalidArgument"),
+        ("GET", &numbers[0], "", 400, "InvalidArgument"),
+        ("GET", &numbers[1], "", 400, "InvalidArgument"),
+    ];
+    answered(&bench, &cases).await;
 }
 
 #[tokio::test(start_paused = true)]
