@@ -18,7 +18,7 @@ use aliyun::{
         mns::{Faults, OfflineMns, Settings},
         serve,
     },
-    sign::{self, Credentials},
+    sign::Credentials,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,8 +41,8 @@ fn clock() -> Arc<Since> {
     Arc::new(Since(Instant::now(), AtomicI64::new(0)))
 }
 
-/// An offline MNS that counts its calls and dates its answers.
-struct Dated {
+/// An offline MNS that counts its calls and gives other answers if told to.
+struct Told {
     mns: OfflineMns,
     clock: Arc<Since>,
     calls: AtomicUsize,
@@ -51,28 +51,21 @@ struct Dated {
 }
 
 #[async_trait]
-impl Offline for Dated {
+impl Offline for Told {
     async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let instead = self.instead.lock().expect("no test failed in it").pop();
-        let mut response = match instead {
-            Some((status, body)) => {
-                let mut response = Response::new(Bytes::from_static(body.as_bytes()));
-                *response.status_mut() = status.try_into().expect("a status");
-                response
-            }
-            None => self.mns.answer(request).await,
+        let Some((status, body)) = instead else {
+            return self.mns.answer(request).await;
         };
-        let date = sign::http_date(self.clock.now());
-        response
-            .headers_mut()
-            .insert("date", date.parse().expect("ASCII"));
+        let mut response = Response::new(Bytes::from_static(body.as_bytes()));
+        *response.status_mut() = status.try_into().expect("a status");
         response
     }
 }
 
 struct Mns {
-    service: Arc<Dated>,
+    service: Arc<Told>,
     url: String,
     _running: DropGuard,
 }
@@ -82,7 +75,7 @@ impl Mns {
         let clock = clock();
         let mut settings = Settings::new(Credentials::new("id", "secret"));
         change(&mut settings);
-        let service = Arc::new(Dated {
+        let service = Arc::new(Told {
             mns: OfflineMns::new(settings, clock.clone()).expect("nothing is kept"),
             clock,
             calls: AtomicUsize::new(0),

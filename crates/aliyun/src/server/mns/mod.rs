@@ -235,7 +235,8 @@ impl Offline for OfflineMns {
             Err(refusal) => Err(refusal),
         };
         let reply = answer.unwrap_or_else(|refusal| Reply::refusal(&refusal, request_id, &host));
-        reply.response(request_id)
+        // By the clock that judges requests: whose own is wrong can follow it.
+        reply.response(request_id, self.clock.now())
     }
 }
 

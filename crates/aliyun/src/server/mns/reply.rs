@@ -2,13 +2,18 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+use rules::Timestamp;
 
 use super::{
     queue::{Message, Queue},
     refusal::Refusal,
     request::Batch,
 };
-use crate::{mns::NAMESPACE, sign::mns::VERSION, xml::Element};
+use crate::{
+    mns::NAMESPACE,
+    sign::{http_date, mns::VERSION},
+    xml::Element,
+};
 
 /// What is answered, before the headers that all answers have.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,7 +61,7 @@ impl Reply {
         Self::of(refusal.code.status(), Element::node("Error", body))
     }
 
-    pub(super) fn response(self, request_id: &str) -> Response<Bytes> {
+    pub(super) fn response(self, request_id: &str, now: Timestamp) -> Response<Bytes> {
         let body = self.body.map(|root| root.document(NAMESPACE));
         let mut response = Response::new(Bytes::from(body.unwrap_or_default()));
         *response.status_mut() =
@@ -69,6 +74,7 @@ impl Reply {
         };
         set("x-mns-request-id", request_id);
         set("x-mns-version", VERSION);
+        set("date", &http_date(now));
         set("content-type", "text/xml;charset=utf-8");
         if let Some(location) = &self.location {
             set("location", location);
