@@ -120,6 +120,14 @@ impl MnsQueue {
         }
     }
 
+    /// Whether the queue has the mark of being filled.
+    pub(super) async fn is_filled(&self, queue: &QueueName) -> Result<bool> {
+        self.before("filled", queue, 1).await;
+        let info = self.client.attributes(&queue.0).await?;
+        let longest = info.and_then(|info| info.attributes.maximum_message_size);
+        Ok(longest == Some(MESSAGE_BYTES_MAX_FILLED))
+    }
+
     /// What one call brings.
     pub(super) async fn receive_batch(
         &self,

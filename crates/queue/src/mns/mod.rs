@@ -228,12 +228,7 @@ impl Queue for MnsQueue {
     }
 
     async fn filled(&self, queues: &[QueueName]) -> Result<Vec<bool>> {
-        let filled = queues.to_vec().into_iter().map(async |queue| {
-            self.before("filled", &queue, 1).await;
-            let info = self.client.attributes(&queue.0).await?;
-            let longest = info.and_then(|info| info.attributes.maximum_message_size);
-            Ok(longest == Some(MESSAGE_BYTES_MAX_FILLED))
-        });
+        let filled: Vec<_> = queues.iter().map(|queue| self.is_filled(queue)).collect();
         stream::iter(filled)
             .buffered(TOGETHER_MAX)
             .try_collect()
