@@ -1,4 +1,5 @@
-//! Prints what one grab costs the thread that counts it and records it, in ns, on two threads.
+//! Prints what one grab costs the thread that counts it and records it, in ns, on two threads:
+//! without and with lines shipped to a log service in the same process.
 
 use std::{
     hint::black_box,
@@ -9,8 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eventlog::{AccessLog, AccessLogOptions, Counters, Grab};
+use aliyun::{
+    server::serve,
+    sign::Credentials,
+    sls::server::{SlsServer, SlsServerOptions},
+};
+use eventlog::{
+    AccessLog, AccessLogOptions, Counters, Grab,
+    sls::{Intake, Shipper, ShipperOptions},
+};
 use rules::{CampaignId, Clock, Missed, Outcome, Timestamp, UserId};
+use tokio_util::sync::CancellationToken;
 
 const GRABS: u64 = 20_000_000;
 const SOLD_OUT: Outcome = Outcome::Missed(Missed::SoldOut);
@@ -45,14 +55,38 @@ fn main() -> io::Result<()> {
     let taken: u64 = counters.take().outcomes.iter().sum();
     println!("  {taken} of {} taken", 2 * GRABS);
 
+    record(None)?;
+    let folder = std::env::temp_dir().join(format!("count_rate-{}", std::process::id()));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let who = Credentials::new("id", "secret");
+    let server = SlsServer::open(SlsServerOptions::new(who.clone()), Arc::new(Epoch))?;
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+    let endpoint = format!("http://{}", listener.local_addr()?);
+    runtime.spawn(serve(listener, Arc::new(server), CancellationToken::new()));
+    let options = ShipperOptions::new(endpoint, "rain", "grabs", who, &folder);
+    let (shipper, intake) = Shipper::start(options, Arc::new(Epoch)).map_err(io::Error::other)?;
+    record(Some(intake))?;
+    println!("  {:?}", shipper.close(Duration::from_secs(10)));
+    std::fs::remove_dir_all(folder)
+}
+
+/// Records misses faster than they can be written.
+fn record(intake: Option<Intake>) -> io::Result<()> {
+    let what = match &intake {
+        None => "missed and logged above the rate",
+        Some(_) => "missed, logged and shipped above the rate",
+    };
     let options = AccessLogOptions {
         path: PathBuf::from("/dev/null"),
         ..AccessLogOptions::default()
     };
-    let log = AccessLog::open(options, 1, Arc::new(Epoch))?;
+    let log = AccessLog::open_shipped(options, 1, Arc::new(Epoch), intake)?;
     let campaign = CampaignId::new(Timestamp::default(), [7; 10]);
     let user = UserId::trusted("somebody");
-    measure("missed and logged above the rate", |n| {
+    measure(what, |n| {
         log.record(&Grab {
             at: Timestamp::default(),
             campaign,

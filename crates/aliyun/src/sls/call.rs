@@ -6,7 +6,6 @@
 //! must be able to tell.
 
 use std::{
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -21,6 +20,7 @@ use rules::{Clock, Timestamp};
 use serde::Deserialize;
 
 use super::{
+    endpoint::address,
     model::{ServiceError, Signature},
     proto::{Compression, decompress},
 };
@@ -296,35 +296,6 @@ impl Caller {
     }
 }
 
-/// Where to connect to for `project`, the Host header, and whether that is this very machine.
-/// The project is part of the name, unless the endpoint is an address or this machine.
-fn address(endpoint: &str, project: &str) -> Option<(Url, HeaderValue, bool)> {
-    let endpoint = endpoint.trim_end_matches('/');
-    let endpoint = if endpoint.contains("://") {
-        endpoint.to_owned()
-    } else {
-        format!("https://{endpoint}")
-    };
-    let mut url = Url::parse(&endpoint).ok()?;
-    let plain = matches!(url.scheme(), "http" | "https")
-        && url.path() == "/"
-        && url.query().is_none()
-        && url.username().is_empty();
-    let name = url.host_str().filter(|_| plain && !project.is_empty())?;
-    let address: Option<IpAddr> = name.trim_matches(['[', ']']).parse().ok();
-    let is_local = name == "localhost" || address.is_some_and(|address| address.is_loopback());
-    let named = format!("{project}.{name}");
-    let host = match url.port() {
-        Some(port) => format!("{named}:{port}"),
-        None => named.clone(),
-    };
-    if address.is_none() && !is_local {
-        url.set_host(Some(&named)).ok()?;
-    }
-    let host = HeaderValue::from_str(&host).ok()?;
-    Some((url, host, is_local))
-}
-
 fn uncompressed(mut reply: Reply) -> Result<Reply, SlsError> {
     let strange = |what: &str| SlsError::Strange(what.to_owned());
     if let Some(name) = reply.header("x-log-compresstype").filter(|n| !n.is_empty()) {
@@ -352,43 +323,5 @@ fn service_error(status: u16, reply: &Reply) -> ServiceError {
         code: body.error_code,
         message: body.error_message,
         request_id: reply.header("x-log-requestid").unwrap_or("").to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_project_is_part_of_the_name() {
-        let shown = |endpoint: &str| {
-            let (url, host, local) = address(endpoint, "rain")?;
-            let host = host.to_str().expect("plain").to_owned();
-            Some((url.to_string(), host, local))
-        };
-        let some = |url: &str, host: &str, local| Some((url.to_owned(), host.to_owned(), local));
-        assert_eq!(
-            shown("cn-hangzhou.log.aliyuncs.com"),
-            some(
-                "https://rain.cn-hangzhou.log.aliyuncs.com/",
-                "rain.cn-hangzhou.log.aliyuncs.com",
-                false
-            )
-        );
-        assert_eq!(
-            shown("http://sls.local:8080/"),
-            some("http://rain.sls.local:8080/", "rain.sls.local:8080", false)
-        );
-        assert_eq!(
-            shown("http://127.0.0.1:8080"),
-            some("http://127.0.0.1:8080/", "rain.127.0.0.1:8080", true)
-        );
-        assert_eq!(
-            shown("http://localhost"),
-            some("http://localhost/", "rain.localhost", true)
-        );
-        for wrong in ["", "ftp://x", "https://x/y", "https://a@x", "https://x?y"] {
-            assert_eq!(shown(wrong), None, "{wrong}");
-        }
     }
 }

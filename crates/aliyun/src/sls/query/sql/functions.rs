@@ -6,6 +6,36 @@ use super::{
     value::Value,
 };
 
+/// The functions of one row.
+const FUNCTIONS: [&str; 21] = [
+    "abs",
+    "ceil",
+    "ceiling",
+    "coalesce",
+    "concat",
+    "date_format",
+    "date_trunc",
+    "floor",
+    "from_unixtime",
+    "if",
+    "length",
+    "lower",
+    "mod",
+    "nullif",
+    "round",
+    "strpos",
+    "substr",
+    "substring",
+    "to_unixtime",
+    "trim",
+    "upper",
+];
+
+/// Whether `name`, in lower case, is a function of one row.
+pub(crate) fn is_function(name: &str) -> bool {
+    FUNCTIONS.contains(&name)
+}
+
 /// The answer of the function `name` for `args`.
 ///
 /// # Errors
@@ -53,6 +83,7 @@ pub(crate) fn call(name: &str, args: &[Value]) -> Result<Value, SqlError> {
         ("from_unixtime", [at]) => seconds(name, at)
             .and_then(|at| Civil::from_unix(at).format("%Y-%m-%d %T.000"))
             .map(Value::Text),
+        ("to_unixtime", [at]) => seconds(name, at).map(Value::Int),
         ("date_trunc", [unit, at]) => date_trunc(&unit.to_string(), seconds(name, at)?),
         ("date_format", [at, pattern]) => Civil::from_unix(seconds(name, at)?)
             .format(&pattern.to_string())
@@ -109,6 +140,12 @@ fn float(name: &str, value: &Value) -> Result<f64, SqlError> {
     float.ok_or_else(|| SqlError::new(format!("function {name} needs a number")))
 }
 
+/// The seconds since the Unix epoch that a number, or the text of a date, stands for.
 fn seconds(name: &str, value: &Value) -> Result<i64, SqlError> {
+    if let Value::Text(text) = value
+        && let Some(unix) = Civil::to_unix(text)
+    {
+        return Ok(unix);
+    }
     float(name, value).map(|seconds| seconds as i64)
 }

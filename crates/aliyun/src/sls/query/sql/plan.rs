@@ -3,7 +3,8 @@
 use super::{
     SqlError,
     aggregate::is_aggregate,
-    ast::{Expr, Item, Select},
+    ast::{Call, Expr, Item, Select},
+    functions::is_function,
     value::Value,
 };
 
@@ -54,6 +55,9 @@ impl<'a> Plan<'a> {
         if all && plan.grouped {
             return Err(SqlError::new("`*` cannot be selected with GROUP BY"));
         }
+        for expr in plan.exprs().chain(&select.filter).chain(&plan.group_by) {
+            check_functions(expr)?;
+        }
         if let Some(filter) = &select.filter
             && has_aggregate(filter)
         {
@@ -92,6 +96,18 @@ impl<'a> Plan<'a> {
         }
         selected.into_iter().unzip()
     }
+}
+
+/// Says no to a function that is not known, before anything else is found wrong with it.
+fn check_functions(expr: &Expr) -> Result<(), SqlError> {
+    if let Expr::Call(Call { name, .. }) = expr
+        && !is_aggregate(name)
+        && !is_function(name)
+    {
+        let message = format!("function {name} is not supported");
+        return Err(SqlError::new(message));
+    }
+    expr.parts().into_iter().try_for_each(check_functions)
 }
 
 fn has_aggregate(expr: &Expr) -> bool {

@@ -169,6 +169,7 @@ fn what_is_not_supported_is_named() {
         ("selec 1", "selec"),
         ("select", "early"),
         ("select frobnicate(seq)", "frobnicate"),
+        ("select stddev(seq), count(*)", "stddev"),
         ("select nothing", "nothing"),
         ("select seq, count(*)", "seq"),
         ("select seq group by 5", "5"),

@@ -38,6 +38,24 @@ impl Civil {
         }
     }
 
+    /// The second that `YYYY-MM-DD HH:MM:SS` with or without a fraction stands for in the
+    /// session's time zone.
+    pub(crate) fn to_unix(text: &str) -> Option<i64> {
+        let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let time = (number(11, 13)? * 60 + number(14, 16)?) * 60 + number(17, 19)?;
+        if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+            return None;
+        }
+        // Years begin in March, as above.
+        let year_from_march = year - i64::from(month <= 2);
+        let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let leap_days = year_from_march.div_euclid(4) - year_from_march.div_euclid(100)
+            + year_from_march.div_euclid(400);
+        let days = year_from_march * 365 + leap_days + of_year - 719_468;
+        Some(days * DAY + time - ZONE_SECONDS)
+    }
+
     /// With MySQL's letters, as the service's `date_format` takes them.
     pub(crate) fn format(&self, pattern: &str) -> Result<String, SqlError> {
         let mut out = String::new();
@@ -103,5 +121,17 @@ mod tests {
             Ok(Value::Text("2026-11-23 04:00:00.000".into()))
         );
         assert!(date_trunc("fortnight", 0).is_err());
+        for unix in (-3_000_000_000_i64..9_000_000_000).step_by(12_345_671) {
+            assert_eq!(Civil::to_unix(&shown(unix)), Some(unix), "{}", shown(unix));
+        }
+        for text in [
+            "",
+            "2026",
+            "2026-13-01 00:00:00",
+            "2026-01-01",
+            "中中中中中中中中",
+        ] {
+            assert_eq!(Civil::to_unix(text), None, "{text}");
+        }
     }
 }
