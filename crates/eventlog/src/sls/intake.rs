@@ -106,10 +106,90 @@ impl Waiting {
     pub(super) fn take(&self) -> Vec<u8> {
         let mut held = self.held();
         let mut lines = std::mem::take(&mut held.lines);
-        let folded = std::mem::take(&mut held.folded);
-        for (what, Folded { seq, at, weight }) in folded {
-            aggregate_line(&mut lines, (&held.node, seq), at, what, weight);
-        }
+        held.take_folded(&mut lines);
         lines
+    }
+
+    /// The lines of what was counted, and no others.
+    pub(super) fn take_folded(&self) -> Vec<u8> {
+        let mut lines = Vec::new();
+        self.held().take_folded(&mut lines);
+        lines
+    }
+}
+
+impl Held {
+    fn take_folded(&mut self, lines: &mut Vec<u8>) {
+        for (what, Folded { seq, at, weight }) in std::mem::take(&mut self.folded) {
+            aggregate_line(lines, (&self.node, seq), at, what, weight);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn push(intake: &Intake, seq: u64, campaign: u128, weight: u64) {
+        let line = [vec![b'x'; 999], vec![b'\n']].concat();
+        let what = (CampaignId(uuid::Uuid::from_u128(campaign)), Outcome::Won);
+        intake.push(&line, seq, Timestamp::default(), what, weight);
+    }
+
+    /// Numbers and weights of the lines that are no filling.
+    fn folded(lines: &[u8]) -> BTreeSet<(u64, u64)> {
+        let lines = lines.split(|&b| b == b'\n').filter(|l| l.starts_with(b"{"));
+        let read = |line| {
+            let line: Value = serde_json::from_slice(line).expect("JSON");
+            assert_eq!(line["node"], "0000000000000009");
+            let number = |name: &str| line[name].as_u64().expect("a number");
+            (number("seq"), number("weight"))
+        };
+        lines.map(read).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_under_the_first_number() {
+        let shared = Arc::new(Shared::default());
+        let waiting = Arc::new(Waiting::new(shared.clone()));
+        let intake = Intake::new(waiting.clone());
+        intake.begin(9);
+        let fitting = BYTES_MAX as u64 / 1_000;
+        for seq in 1..=fitting + 10 {
+            push(&intake, seq, u128::from(seq % 2), 3);
+        }
+        let (first, second) = (fitting + 1, fitting + 2);
+        let expected = BTreeSet::from([(first, 15), (second, 15)]);
+        assert_eq!(folded(&waiting.take_folded()), expected);
+        // Lines that wait are still there, and still leave no room.
+        push(&intake, fitting + 11, 1, 4);
+        let lines = waiting.take();
+        assert_eq!(folded(&lines), BTreeSet::from([(fitting + 11, 4)]));
+        assert_eq!(
+            lines.iter().filter(|&&b| b == b'x').count() as u64,
+            fitting * 999
+        );
+        push(&intake, fitting + 12, 1, 1);
+        assert_eq!(folded(&waiting.take()), BTreeSet::new());
+        assert_eq!(shared.stats().grabs_folded, 34);
+    }
+
+    #[test]
+    fn more_campaigns_than_can_be_counted_are_said_to_be_lost() {
+        let shared = Arc::new(Shared::default());
+        let waiting = Arc::new(Waiting::new(shared.clone()));
+        let intake = Intake::new(waiting.clone());
+        intake.begin(9);
+        let fitting = BYTES_MAX as u64 / 1_000;
+        let all = fitting + FOLDED_MAX as u64 + 5;
+        for seq in 1..=all {
+            push(&intake, seq, u128::from(seq), 2);
+        }
+        assert_eq!(shared.stats().grabs_lost, 10);
+        assert_eq!(folded(&waiting.take()).len(), FOLDED_MAX);
     }
 }

@@ -7,7 +7,7 @@
 //! grabs are counted into fewer lines, as the access log itself does; the sums stay exact.
 //!
 //! Shipping never blocks a grab, nor the writer of the access log. What a killed process had
-//! not yet gathered, at most the last quarter of a second, is in the access log's file only.
+//! not yet gathered, of its last twentieth of a second, is at most in the access log's file.
 //!
 //! # Layout
 //! - [`Intake`]: where the writer of the access log leaves its lines.

@@ -4,7 +4,7 @@
 //! batches are sent again, and which are given up, is decided here and nowhere else.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -20,7 +20,11 @@ use super::{
     spool::Spool,
 };
 
-/// How often lines are gathered, and work is looked for.
+/// How often lines are gathered: what a killed process can lose.
+const GATHER_EVERY: Duration = Duration::from_millis(50);
+/// How often counted grabs are gathered while the folder has no room for lines.
+const FOLDED_EVERY: Duration = Duration::from_secs(60);
+/// How often a batch to deliver is looked for.
 const TICK: Duration = Duration::from_millis(250);
 /// The same while the shipper is being closed.
 const TICK_CLOSING: Duration = Duration::from_millis(10);
@@ -34,6 +38,8 @@ pub(super) struct Ship {
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     waiting: Arc<Waiting>,
+    /// When counted grabs were last gathered without lines.
+    folded_at: Cell<Instant>,
 }
 
 /// A batch ready to be sent.
@@ -44,7 +50,7 @@ struct Packed {
 }
 
 impl Ship {
-    pub(super) const fn new(
+    pub(super) fn new(
         options: ShipperOptions,
         client: Client,
         clock: Arc<dyn Clock>,
@@ -57,6 +63,7 @@ impl Ship {
             clock,
             shared,
             waiting,
+            folded_at: Cell::new(Instant::now()),
         }
     }
 
@@ -97,15 +104,18 @@ impl Ship {
     async fn gather_for_ever(&self, spool: &RefCell<Spool>) {
         loop {
             self.gather(&mut spool.borrow_mut());
-            tokio::time::sleep(self.tick()).await;
+            tokio::time::sleep(self.tick().min(GATHER_EVERY)).await;
         }
     }
 
     fn gather(&self, spool: &mut Spool) {
         let now = Instant::now();
+        let folded_before = self.folded_at.get();
         if spool.has_room() {
-            let lines = self.waiting.take();
-            spool.add(&lines, now);
+            spool.add(&self.waiting.take(), now);
+        } else if spool.has_reserve() && now.duration_since(folded_before) >= FOLDED_EVERY {
+            spool.add(&self.waiting.take_folded(), now);
+            self.folded_at.set(now);
         }
         spool.close_batch(now, self.closing());
         let bytes = spool.bytes();

@@ -21,6 +21,8 @@ pub(super) const BATCH_LINES_MAX: usize = 4_000;
 pub(super) const BATCH_AGE_MAX: Duration = Duration::from_secs(1);
 /// The most bytes held in memory while the disk fails.
 const MEMORY_BYTES_MAX: u64 = 4 << 20;
+/// What may be taken beyond the limit, for grabs that are counted: this part of it.
+const RESERVE_PART: u64 = 8;
 /// What the names of batches end in.
 const SUFFIX: &str = "lines";
 
@@ -120,6 +122,11 @@ impl Spool {
         let held = |batch: &Batch| batch.in_memory.as_ref().map_or(0, |_| batch.bytes);
         let in_memory: u64 = self.waiting.iter().map(held).sum();
         self.bytes() < self.bytes_max && in_memory < MEMORY_BYTES_MAX
+    }
+
+    /// Whether a few lines can be taken though there is no room for all.
+    pub(super) fn has_reserve(&self) -> bool {
+        self.bytes() < self.bytes_max + self.bytes_max / RESERVE_PART
     }
 
     /// Takes whole lines. The caller has looked for room; one batch above it does no harm.
