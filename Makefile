@@ -28,8 +28,8 @@ crash:         ## kill -9 under load, ROUNDS=500 times
 soak:          ## every failure of the cluster tests, ROUNDS=10 times as often
 	@scripts/setup.sh test && ROUNDS=$(or $(ROUNDS),10) cargo test --locked -p hongbao --test cluster -- --nocapture --test-threads=1
 
-calls:         ## what grabs cost in calls of backends: the table of docs/scaling.md
-	@scripts/setup.sh test && cargo test --locked -p hongbao --test cluster calls::what -- --ignored --nocapture
+calls: build   ## what grabs cost in calls of backends: the table of docs/scaling.md
+	@scripts/setup.sh test && HONGBAO_BIN=$(CURDIR)/target/release/hongbao cargo test --locked -p hongbao --test cluster calls::what -- --ignored --nocapture
 
 bench:         ## the figures of docs/performance.md (QUICK=1 for a short form)
 	@scripts/setup.sh bench && scripts/web.sh && scripts/bench/run.sh

@@ -150,6 +150,7 @@ impl<'a> Shared<'a> {
             random: self.random.clone(),
             node: self.node,
             lease: self.plan.lease,
+            gathers_claims: self.plan.shares_ledger(),
         })
     }
 

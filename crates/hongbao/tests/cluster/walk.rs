@@ -90,7 +90,7 @@ async fn crowd(cluster: &Cluster, client: &Client) {
     let campaign = client.create(&plain(500)).await;
     known_everywhere().await;
     let url = format!("http://{}", cluster.proxy.address());
-    let mut crowd = std::process::Command::new(env!("CARGO_BIN_EXE_hongbao"));
+    let mut crowd = std::process::Command::new(crate::server::binary());
     let crowd = crowd
         .args(["crowd", "--url", &url, "--campaign", &campaign])
         .args(["--users", "700", "--rate", "300", "--for", "5"])

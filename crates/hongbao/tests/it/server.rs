@@ -63,6 +63,12 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+/// The binary under test: the one that cargo built beside the tests, or `HONGBAO_BIN`.
+pub(crate) fn binary() -> PathBuf {
+    let given = std::env::var_os("HONGBAO_BIN");
+    given.map_or_else(|| env!("CARGO_BIN_EXE_hongbao").into(), PathBuf::from)
+}
+
 impl Plan {
     /// A plan for `folder` with ports of its own.
     pub(crate) fn new(folder: &Path) -> Self {
@@ -83,7 +89,7 @@ impl Plan {
 
     /// The command `hongbao ARGS`, with this plan's settings and none of the caller's.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hongbao"));
+        let mut command = Command::new(binary());
         for (name, _) in std::env::vars() {
             if name.starts_with("HONGBAO_") || name.starts_with("DB_") || name == "MNS_URL" {
                 command.env_remove(name);

@@ -79,6 +79,9 @@ pub struct Parts {
     pub node: NodeId,
     /// How long a received bundle is this node's.
     pub lease: Duration,
+    /// Whether claims wait some milliseconds for others to share their transaction: for a
+    /// database server that several nodes share.
+    pub gathers_claims: bool,
 }
 
 /// The campaigns of a node.
@@ -113,8 +116,12 @@ impl Redpacket {
     pub fn start(parts: Parts) -> Arc<Self> {
         // Any of the 16 slots will do; nodes only spread over them.
         let slot = (parts.node.0 % 16) as u8;
-        let (claims, committer) =
-            Committer::new(parts.ledger.clone(), parts.admission.clone(), slot);
+        let (claims, committer) = Committer::new(
+            parts.ledger.clone(),
+            parts.admission.clone(),
+            slot,
+            parts.gathers_claims,
+        );
         let (looks, looker) = Looker::new(parts.ledger.clone());
         crate::task::critical("committer", committer.run());
         crate::task::critical("looker", looker.run());

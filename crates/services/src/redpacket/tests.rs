@@ -63,6 +63,7 @@ impl Rig {
             random: Arc::new(SystemRandom),
             node: NodeId(number),
             lease: Duration::from_secs(30),
+            gathers_claims: false,
         });
         reader.follow(node.clone());
         reader.read().await.expect("the first read");
