@@ -75,6 +75,9 @@ async fn look(role: Role, settings: Settings) -> anyhow::Result<()> {
         answers(&what, attempts.ping()).await?;
         println!("well: {what}, answers");
     }
+    if let Some(said) = plan.remembers_alone() {
+        println!("note: {said}");
+    }
     if role.is_redpacket()
         && let Some(url) = &plan.account
     {

@@ -4,6 +4,9 @@
 //! default. In the file an option has its flag's name with underscores.
 
 mod backends;
+mod cloud;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
@@ -14,7 +17,10 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-pub use self::backends::{AttemptsAt, Database, QueueAt, without_password};
+pub use self::{
+    backends::{AttemptsAt, Database, QueueAt, without_password},
+    cloud::{AccessKey, MnsAt},
+};
 
 /// Everything a service can be told. `None`: not told.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -98,8 +104,9 @@ pub struct Settings {
     )]
     pub allow_weak_durability: Option<bool>,
 
-    /// The queue: memory:, redis://HOST:PORT (rediss:// for TLS) or
-    /// redis+cluster://HOST:PORT,HOST:PORT [default: memory:].
+    /// The queue: memory:, redis://HOST:PORT (rediss:// for TLS),
+    /// redis+cluster://HOST:PORT,HOST:PORT or, with an access key, MNS at mns://HOST or
+    /// https://HOST (http:// without TLS) [default: memory:].
     #[arg(
         long,
         env = "HONGBAO_QUEUE_URL",
@@ -108,8 +115,40 @@ pub struct Settings {
     )]
     pub queue_url: Option<String>,
 
+    /// The queue on MNS, the cloud's message service, instead of the queue's URL:
+    /// https://ACCOUNT.mns.REGION.aliyuncs.com [default: none].
+    #[arg(long, env = "MNS_URL", value_name = "URL", hide_env_values = true)]
+    pub mns_url: Option<String>,
+
+    /// The id of the cloud's access key, for MNS.
+    #[arg(long, env = "ACCESS_KEY_ID", value_name = "ID", hide_env_values = true)]
+    pub access_key_id: Option<String>,
+
+    /// The secret of that access key.
+    #[arg(
+        long,
+        env = "ACCESS_KEY_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
+    pub access_key_secret: Option<String>,
+
+    /// A file that holds the secret of that access key.
+    #[arg(long, env = "ACCESS_KEY_SECRET_FILE", value_name = "FILE")]
+    pub access_key_secret_file: Option<PathBuf>,
+
+    /// The security token that came with that access key, if it is a lent one; such a key ends
+    /// with its time [default: none].
+    #[arg(
+        long,
+        env = "ACCESS_KEY_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub access_key_token: Option<String>,
+
     /// Where account replicas remember together who has tried: a Redis as for the queue, or memory:
-    /// [default: the queue, when that is Redis].
+    /// [default: the queue, when that is Redis; else each remembers for itself].
     #[arg(
         long,
         env = "HONGBAO_ATTEMPTS_URL",
@@ -291,7 +330,8 @@ impl Settings {
             .with_context(|| format!("in the configuration file {}", path.display()))?;
         fill_from!(self, file:
             listen admin_listen inner_listen lan public_url data_dir database_url db_host db_port
-            db_name db_user db_passwd db_passwd_file allow_weak_durability queue_url attempts_url
+            db_name db_user db_passwd db_passwd_file allow_weak_durability queue_url mns_url
+            access_key_id access_key_secret access_key_secret_file access_key_token attempts_url
             account_url account_check_ip account_down replicas lease_seconds identity token_secret token_secret_file token_keys_file service_key service_key_file
             organiser_key organiser_key_file trusted_proxies limit_loopback logins_per_minute
             access_log logged_misses_per_second threads connections_max drain_notice_seconds drain_seconds log
@@ -364,106 +404,4 @@ pub fn lan_address() -> Option<IpAddr> {
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_unspecified()).then_some(address)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn from_file(text: &str) -> anyhow::Result<Settings> {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("hongbao.toml");
-        std::fs::write(&path, text)?;
-        Settings {
-            config: Some(path),
-            log: Some("debug".into()),
-            ..Settings::default()
-        }
-        .with_file()
-    }
-
-    #[test]
-    fn the_file_fills_what_was_not_told() {
-        let settings = from_file("listen = '127.0.0.1:1'\nlog = 'warn'\nidentity = 'registered'")
-            .expect("a good file");
-        assert_eq!(settings.listen().port(), 1);
-        assert_eq!(settings.identity, Some(Identity::Registered));
-        assert_eq!(settings.log.as_deref(), Some("debug"), "a flag is stronger");
-    }
-
-    #[test]
-    fn every_option_can_stand_in_the_file() {
-        let command = Settings::augment_args(clap::Command::new("hongbao"));
-        let names: Vec<_> = command
-            .get_arguments()
-            .map(|a| a.get_id().as_str())
-            .collect();
-        assert!(names.len() > 30, "{names:?}");
-        for name in names.into_iter().filter(|name| *name != "config") {
-            let values = [
-                "'x'",
-                "7",
-                "true",
-                "['x']",
-                "'127.0.0.1:1'",
-                "'anyone'",
-                "'text'",
-                "'admit'",
-            ];
-            let taken = values
-                .iter()
-                .find_map(|value| from_file(&format!("{name} = {value}")).ok());
-            // `log` is told by a flag there, and the file is weaker.
-            let taken = format!("{:?}", taken.unwrap_or_else(|| panic!("{name}")));
-            assert!(taken.contains(&format!("{name}: Some(")), "{name}: {taken}");
-        }
-    }
-
-    #[test]
-    fn every_option_has_a_variable_and_its_help_a_default_or_a_condition() {
-        let command = Settings::augment_args(clap::Command::new("hongbao"));
-        for argument in command.get_arguments() {
-            let name = argument.get_id().as_str();
-            assert!(argument.get_env().is_some(), "{name} has no variable");
-            assert!(argument.get_help().is_some(), "{name} has no help");
-            let secret = ["password", "passwd", "secret", "_key", "_url"];
-            let is_file = name.ends_with("_file") || name == "public_url" || name == "account_url";
-            if !is_file && secret.iter().any(|part| name.contains(part)) {
-                assert!(
-                    argument.is_hide_env_values_set(),
-                    "--help would show {name}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_file_s_mistakes_are_named() {
-        let unknown = format!("{:#}", from_file("lisen = '127.0.0.1:1'").unwrap_err());
-        assert!(
-            unknown.contains("lisen") && unknown.contains("hongbao.toml"),
-            "{unknown}"
-        );
-        let wrong = format!("{:#}", from_file("threads = 'many'").unwrap_err());
-        assert!(wrong.contains("threads"), "{wrong}");
-    }
-
-    #[test]
-    fn public_urls_are_urls() {
-        let bound = ([127, 0, 0, 1], 80).into();
-        let with = |url: &str| Settings {
-            public_url: Some(url.into()),
-            ..Settings::default()
-        };
-        assert_eq!(
-            with("https://a.example/").public_url(bound).unwrap(),
-            "https://a.example"
-        );
-        assert!(with("a.example").public_url(bound).is_err());
-        assert!(with("https:///x").public_url(bound).is_err());
-        assert_eq!(
-            Settings::default().public_url(bound).unwrap(),
-            "http://127.0.0.1:80"
-        );
-    }
 }

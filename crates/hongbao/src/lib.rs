@@ -6,9 +6,11 @@
 //! - [`telemetry`]: logs, metrics, the runtime.
 //! - [`client`]: subcommands that talk to a server.
 //! - [`offline`]: subcommands that need none.
+//! - [`cloud`]: the cloud's own services offline, for development.
 
 pub mod check;
 pub mod client;
+pub mod cloud;
 pub mod config;
 pub mod offline;
 pub mod secrets;

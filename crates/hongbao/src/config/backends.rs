@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::{AccountDown, Settings};
+use super::{AccountDown, MnsAt, Settings};
 
 /// MySQL's port, when `DB_PORT` says nothing.
 const MYSQL_PORT: u16 = 3306;
@@ -25,6 +25,8 @@ pub enum QueueAt {
     Memory,
     /// On Redis, by its URL.
     Redis(String),
+    /// On MNS.
+    Mns(MnsAt),
 }
 
 /// Where it is remembered who has tried.
@@ -67,6 +69,7 @@ impl fmt::Display for QueueAt {
         match self {
             Self::Memory => f.write_str("memory:"),
             Self::Redis(url) => f.write_str(&without_password(url)),
+            Self::Mns(mns) => f.write_str(&without_password(&mns.url)),
         }
     }
 }
@@ -78,6 +81,12 @@ impl fmt::Display for AttemptsAt {
             Self::Redis(url) => f.write_str(&without_password(url)),
         }
     }
+}
+
+fn is_mns(url: &str) -> bool {
+    let schemes = ["mns://", "https://", "http://"];
+    let host = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+    host.is_some_and(|host| !host.is_empty())
 }
 
 fn is_redis(url: &str) -> bool {
@@ -152,14 +161,22 @@ impl Settings {
     /// Where the queue is.
     ///
     /// # Errors
-    /// When it is none that this version has.
+    /// When it is named twice, is none that this version has, or misses its access key.
     pub fn queue(&self) -> anyhow::Result<QueueAt> {
-        match self.queue_url.as_deref() {
-            None | Some("memory:") => Ok(QueueAt::Memory),
-            Some(url) if is_redis(url) => Ok(QueueAt::Redis(url.to_owned())),
-            Some(url) => bail!(
-                "HONGBAO_QUEUE_URL must be memory:, redis://HOST:PORT or \
-                 redis+cluster://HOST:PORT,HOST:PORT, and is `{}`",
+        let mns_url = self.mns_url.as_deref().filter(|url| !url.is_empty());
+        match (self.queue_url.as_deref(), mns_url) {
+            (Some(_), Some(_)) => bail!("HONGBAO_QUEUE_URL and MNS_URL are both set; set one"),
+            (None, Some(url)) if is_mns(url) => Ok(QueueAt::Mns(self.mns_at(url)?)),
+            (None, Some(url)) => bail!(
+                "MNS_URL must be https://ACCOUNT.mns.REGION.aliyuncs.com, and is `{}`",
+                without_password(url)
+            ),
+            (None | Some("memory:"), None) => Ok(QueueAt::Memory),
+            (Some(url), None) if is_redis(url) => Ok(QueueAt::Redis(url.to_owned())),
+            (Some(url), None) if is_mns(url) => Ok(QueueAt::Mns(self.mns_at(url)?)),
+            (Some(url), None) => bail!(
+                "HONGBAO_QUEUE_URL must be memory:, redis://HOST:PORT, \
+                 redis+cluster://HOST:PORT,HOST:PORT or mns://HOST, and is `{}`",
                 without_password(url)
             ),
         }
@@ -172,7 +189,8 @@ impl Settings {
     pub fn attempts(&self) -> anyhow::Result<AttemptsAt> {
         match self.attempts_url.as_deref() {
             None => Ok(match self.queue()? {
-                QueueAt::Memory => AttemptsAt::Memory,
+                // MNS carries messages and remembers nothing else.
+                QueueAt::Memory | QueueAt::Mns(_) => AttemptsAt::Memory,
                 QueueAt::Redis(url) => AttemptsAt::Redis(url),
             }),
             Some("memory:") => Ok(AttemptsAt::Memory),

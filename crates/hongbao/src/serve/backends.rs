@@ -4,11 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use ledger::{Ledger, OpenError, ServerLedger, SqliteLedger, SystemClock};
-use queue::{MemoryQueue, Queue, RedisQueue};
+use queue::{
+    MemoryQueue, MnsQueue, Queue, RedisQueue,
+    mns::{Credentials, Options},
+};
 use services::account::attempts::{Attempts, RedisAttempts};
 
 use super::plan::Plan;
-use crate::config::{AttemptsAt, Database, QueueAt};
+use crate::config::{AttemptsAt, Database, MnsAt, QueueAt};
 
 /// A ledger that is open, as what it is.
 #[derive(Clone)]
@@ -77,7 +80,25 @@ pub(crate) fn queue(place: &QueueAt) -> anyhow::Result<Arc<dyn Queue>> {
             let opened = RedisQueue::open(url);
             Arc::new(opened.with_context(|| format!("HONGBAO_QUEUE_URL {place}"))?)
         }
+        QueueAt::Mns(mns) => {
+            let opened = open_mns(mns);
+            Arc::new(opened.with_context(|| format!("MNS_URL or HONGBAO_QUEUE_URL {place}"))?)
+        }
     })
+}
+
+fn open_mns(mns: &MnsAt) -> anyhow::Result<MnsQueue> {
+    let key = mns.key.clone();
+    let mut credentials = Credentials::new(key.id, key.secret);
+    if let Some(token) = key.token {
+        credentials = credentials.with_security_token(token);
+    }
+    let options = Options {
+        visibility: mns.visibility,
+        ..Options::default()
+    };
+    let opened = MnsQueue::open(&mns.url, credentials, Arc::new(SystemClock), options)?;
+    Ok(opened)
 }
 
 /// What account replicas remember together; `None`: each process for itself. It need not answer

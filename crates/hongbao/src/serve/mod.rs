@@ -193,6 +193,9 @@ fn greet(
     if let Some(weakness) = &durability.weakness {
         println!("durability: an acknowledged win may be lost: {weakness}");
     }
+    if let Some(said) = plan.remembers_alone() {
+        println!("attempts: {said}");
+    }
     if plan.role == Role::All {
         println!("participants: {public_url}/webpage");
     }
@@ -230,13 +233,14 @@ fn raise_file_limit(settings: &Settings) {
 }
 
 /// SIGTERM and Ctrl-C.
-struct StopSignals {
+pub(crate) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
-    fn new() -> anyhow::Result<Self> {
+    /// From here on the process does not end by them.
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -244,7 +248,8 @@ impl StopSignals {
         })
     }
 
-    async fn wait(&mut self) {
+    /// Returns at the next of them.
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

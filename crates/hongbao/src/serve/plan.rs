@@ -11,9 +11,7 @@ use crate::{
     secrets::{Needed, Secrets},
 };
 
-/// How long a grab node holds packets, when nothing else is said, in seconds.
-const LEASE_SECONDS: u64 = 30;
-/// The bounds of that: the shortest leaves a grab the time it may take.
+/// The bounds of how long a grab node holds packets, in seconds: the shortest leaves a grab the time it may take.
 const LEASE_SECONDS_MIN: u64 = 6;
 const LEASE_SECONDS_MAX: u64 = 600;
 /// How many grab nodes share the packets where they can be several and nothing else is said.
@@ -87,10 +85,14 @@ impl Plan {
             if uses_queue && queue == QueueAt::Memory {
                 bail!(
                     "`hongbao {name}` is one of several processes, and a queue in memory is for \
-                     one: set HONGBAO_QUEUE_URL to redis://… or redis+cluster://…"
+                     one: set HONGBAO_QUEUE_URL to redis://… or redis+cluster://…, or \
+                     MNS_URL, ACCESS_KEY_ID and ACCESS_KEY_SECRET"
                 );
             }
-            if role.is_account() && attempts == AttemptsAt::Memory {
+            // With MNS alone, one account process is enough to start with: it says that it must
+            // stay the only one.
+            let on_mns = matches!(queue, QueueAt::Mns(_));
+            if role.is_account() && attempts == AttemptsAt::Memory && !on_mns {
                 bail!(
                     "`hongbao {name}` is one of several processes, which remember together who \
                      has tried: set HONGBAO_ATTEMPTS_URL (or HONGBAO_QUEUE_URL) to redis://… or \
@@ -111,10 +113,11 @@ impl Plan {
                 );
             }
         }
-        let lease = settings.lease_seconds.unwrap_or(LEASE_SECONDS);
-        if !(LEASE_SECONDS_MIN..=LEASE_SECONDS_MAX).contains(&lease) {
+        let lease = settings.lease();
+        if !(LEASE_SECONDS_MIN..=LEASE_SECONDS_MAX).contains(&lease.as_secs()) {
             bail!(
-                "HONGBAO_LEASE_SECONDS must be {LEASE_SECONDS_MIN} to {LEASE_SECONDS_MAX}, and is {lease}"
+                "HONGBAO_LEASE_SECONDS must be {LEASE_SECONDS_MIN} to {LEASE_SECONDS_MAX}, and is {}",
+                lease.as_secs()
             );
         }
         let alone = matches!(database, Database::Sqlite(_));
@@ -131,13 +134,24 @@ impl Plan {
             attempts,
             account,
             replicas,
-            lease: Duration::from_secs(lease),
+            lease,
         })
     }
 
     /// Whether other processes may have the ledger, too.
     pub(crate) const fn shares_ledger(&self) -> bool {
         matches!(self.database, Database::Server(_))
+    }
+
+    /// What is to be said where other account processes could be, and this one remembers only for
+    /// itself who has tried.
+    pub(crate) fn remembers_alone(&self) -> Option<&'static str> {
+        let others = self.shares_ledger() && matches!(self.queue, QueueAt::Mns(_));
+        let alone = others && self.role.is_account() && self.attempts == AttemptsAt::Memory;
+        alone.then_some(
+            "who has tried is remembered by this process alone: run one account process, or set \
+             HONGBAO_ATTEMPTS_URL to redis://… or redis+cluster://… for several",
+        )
     }
 
     /// The secrets that this needs. Only a process that is all there is may make its own.
@@ -236,6 +250,46 @@ mod tests {
             ..shared()
         };
         assert!(refusal(Role::Redpacket, &short).contains("HONGBAO_LEASE_SECONDS"));
+    }
+
+    #[test]
+    fn a_queue_on_mns_is_shared_and_remembers_no_attempts() {
+        let mns = Settings {
+            queue_url: None,
+            mns_url: Some("https://h".into()),
+            access_key_id: Some("id".into()),
+            access_key_secret: Some("secret".into()),
+            lease_seconds: Some(20),
+            ..shared()
+        };
+        for role in [Role::All, Role::Account, Role::Redpacket, Role::Monitor] {
+            let plan = Plan::of(role, &mns).unwrap();
+            let QueueAt::Mns(queue) = &plan.queue else {
+                panic!("the queue is {}", plan.queue);
+            };
+            assert_eq!(queue.visibility, plan.lease);
+            let said = plan.remembers_alone().unwrap_or_default();
+            let says = said.contains("HONGBAO_ATTEMPTS_URL");
+            assert_eq!(says, role.is_account(), "{}: {said}", role.name());
+        }
+        let with_redis = Settings {
+            attempts_url: Some("redis://h".into()),
+            ..mns.clone()
+        };
+        let plan = Plan::of(Role::Account, &with_redis).unwrap();
+        assert!(plan.attempts == AttemptsAt::Redis("redis://h".into()));
+        assert_eq!(plan.remembers_alone(), None);
+        let in_one_file = Settings {
+            database_url: None,
+            ..mns.clone()
+        };
+        let plan = Plan::of(Role::All, &in_one_file).unwrap();
+        assert_eq!(plan.remembers_alone(), None, "nobody else has that ledger");
+        let keyless = Settings {
+            access_key_secret: None,
+            ..mns
+        };
+        assert!(refusal(Role::Monitor, &keyless).contains("ACCESS_KEY_SECRET"));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`terms`], [`refusals`], [`roles`], [`wire`]: what is refused, to whom, and rubbish on the wire.
 //! - [`process`]: start, drain, the lock on the data directory; [`services`]: services of their
 //!   own, and what they refuse to start on.
+//! - [`mns`]: the queue on the cloud's message service, offline.
 //! - [`crash`]: kill -9 under load, and the books afterwards.
 //! - [`docs`]: the documents name only what exists.
 
@@ -19,6 +20,7 @@ mod events;
 mod free_no;
 mod grabs;
 mod identity;
+mod mns;
 mod organiser;
 mod process;
 mod refusals;
