@@ -117,7 +117,9 @@ impl HaProxy {
         stream.write_all(request.as_bytes()).expect("it reads");
         let mut table = String::new();
         stream.read_to_string(&mut table).expect("it answers");
-        let rows = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let rows = table
+            .lines()
+            .map(|line| line.split(',').collect::<Vec<_>>());
         // Columns 0, 1 and 17 are the proxy, the server and its status.
         rows.filter(|row| row.len() > 17 && row[0] == backend && row[17].starts_with("UP"))
             .filter(|row| row[1] != "BACKEND" && !row[1].starts_with("anyway"))

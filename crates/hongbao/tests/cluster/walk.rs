@@ -35,7 +35,8 @@ async fn walk(database: Database) {
         "/redpacket/test",
         "/test",
     ] {
-        let page = client.request(Method::GET, path).send().await.unwrap();
+        let page = client.request(Method::GET, path).send().await;
+        let page = page.unwrap_or_else(|error| panic!("{path}: {error}"));
         assert_eq!(page.status().as_u16(), 200, "{path}");
     }
     ten_in_three(&client).await;
@@ -120,9 +121,9 @@ async fn tokens_and_wins_are_the_same_everywhere(cluster: &mut Cluster, client: 
     known_everywhere().await;
     let grab = format!("/redpacket/campaigns/{campaign}/grab");
     let mut packets = Vec::new();
-    for number in 0..2 {
+    for (number, user) in users.iter().enumerate() {
         let redpacket = cluster.one(Role::Redpacket, number).client();
-        let token = text(&users[number]["token"]);
+        let token = text(&user["token"]);
         let ask = redpacket.request(Method::POST, &grab).bearer_auth(token);
         // "Not this time" is said while the packets are with the other.
         let packet = loop {

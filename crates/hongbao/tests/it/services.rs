@@ -10,7 +10,7 @@ const ACCOUNT: (&str, &str) = ("HONGBAO_ACCOUNT_URL", "http://127.0.0.1:1");
 
 /// Runs `hongbao ARGS` with these settings, and without those named in `without`.
 fn run(args: &[&str], with: &[(&str, &str)], without: &[&str]) -> (Output, String) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let plan = Plan::new(folder.path());
     let mut command = plan.command(args);
     command.envs(with.iter().copied());

@@ -16,8 +16,7 @@ use sqlx::{
 };
 
 use super::{
-    SqliteLedger,
-    checkpoint,
+    SqliteLedger, checkpoint,
     fault::Fail,
     lead,
     migrate::{SCHEMA, found, migrate},
