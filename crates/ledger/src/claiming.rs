@@ -18,8 +18,9 @@ use crate::{
 const ASK_AGE_MAX_MICROS: i64 = 3_000_000;
 
 /// An ask that is inserted so often without being there, and without anything in its way, fails.
-/// Other writers can come between an insert and its reading back, but not for ever.
-const TRIES_MAX: u32 = 6;
+/// Other writers can come between an insert and its reading back, each with a win of the same
+/// user: as many as there are slots may do so several times, but not for ever.
+const TRIES_MAX: u32 = 64;
 
 /// What a claim must know of its campaign, read under the lock.
 #[derive(Clone, Copy, Debug)]
