@@ -43,6 +43,9 @@ const COUNTERS: [&str; 4] = [
 /// Calls of ledger, queue and account, and how many of the ledger's were commits of claims.
 type Calls = [f64; 4];
 
+/// The embedded default, in the table.
+const SERVE: &str = "SQLite, memory (`serve`)";
+
 /// What is measured: a cluster, or `hongbao serve`.
 enum Measured {
     Cluster(Box<Cluster>),
@@ -240,7 +243,7 @@ async fn what_a_thousand_grabs_cost() {
     println!(
         "| engines | replicas | 1000 wins: ledger | queue | account | 1000 losses: ledger | queue | account | each second: ledger | queue |"
     );
-    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     for replicas in [0_u8, 1, 2, 4] {
         for database in [Database::MariaDb, Database::Postgres] {
             let redis = Redis::start();
@@ -268,10 +271,15 @@ async fn what_a_thousand_grabs_cost() {
             let [ledger, queue, ..] = cost.constant;
             let replicas = replicas.max(1);
             println!(
-                "| {name} | {replicas} | {} | {ledger:.1} | {queue:.1} |",
-                numbers.join(" | ")
+                "| {name} | {replicas} | {} | {ledger:.1} | {queue:.1} | {:.0} |",
+                numbers.join(" | "),
+                cost.wins_a_second
             );
-            check(&cost, f64::from(replicas));
+            // The embedded default commits what waits at once: its commit is no round trip, and
+            // nobody shares it.
+            if name != SERVE {
+                check(&cost, f64::from(replicas));
+            }
         }
     }
 }
