@@ -58,6 +58,8 @@ for command in "${commands[@]}"; do
 done
 # A compiler without the C library's headers cannot build SQLite.
 if [ ! -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
+# Python checks the Helm chart, in an environment of its own.
+if [ "$purpose" = test ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
 # The browser test reads a page in two languages; without a font every glyph is a box.
 if [ "$purpose" = test ] && [ -z "$(find /usr/share/fonts -name '*.ttf' -print -quit 2>/dev/null)" ]; then
   missing+=(fonts-dejavu-core)

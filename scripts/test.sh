@@ -17,6 +17,9 @@ scripts/web.sh test
 section "Lint: rustfmt, clippy, dependencies"
 scripts/lint.sh
 
+section "Kubernetes: the chart, rendered and validated"
+scripts/kubernetes/test.sh
+
 section "Tests of the workspace: unit, property, conformance, black-box, crash, documents"
 cargo test --workspace --locked --quiet </dev/null
 
