@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what a make target needs from Debian's packages: scripts/setup.sh build|test|bench
+# Installs what a make target needs from Debian's packages: scripts/setup.sh build|test|bench|containers
 # Does nothing, and touches no network, when all of it is there. Never asks a question.
 set -euo pipefail
 
@@ -9,9 +9,10 @@ package_of() {
     cc) echo gcc ;;
     nginx) echo nginx-light ;;
     ip) echo iproute2 ;;
-    unshare | setpriv) echo util-linux ;;
+    unshare | setpriv | setsid) echo util-linux ;;
     mariadbd) echo mariadb-server ;;
     initdb) echo postgresql ;;
+    dockerd) echo docker.io ;;
     *) echo "$1" ;;
   esac
 }
@@ -46,8 +47,9 @@ case $purpose in
   build) commands=(cc make) ;;
   test) commands=(cc make chromium sqlite3 mariadbd initdb redis-server haproxy setpriv openssl) ;;
   bench) commands=(cc make nginx wrk ip unshare mariadbd initdb setpriv) ;;
+  containers) commands=(cc dockerd docker-compose debootstrap setsid) ;;
   *)
-    echo "usage: scripts/setup.sh build|test|bench" >&2
+    echo "usage: scripts/setup.sh build|test|bench|containers" >&2
     exit 64
     ;;
 esac

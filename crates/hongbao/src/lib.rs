@@ -6,12 +6,14 @@
 //! - [`telemetry`]: logs, metrics, the runtime.
 //! - [`client`]: subcommands that talk to a server.
 //! - [`offline`]: subcommands that need none.
+//! - [`health`]: the probe of a container.
 //! - [`cloud`]: the cloud's own services offline, for development.
 
 pub mod check;
 pub mod client;
 pub mod cloud;
 pub mod config;
+pub mod health;
 pub mod offline;
 pub mod secrets;
 pub mod serve;

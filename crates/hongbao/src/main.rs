@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use hongbao::{check, client, cloud, config::Settings, offline, serve, telemetry};
+use hongbao::{check, client, cloud, config::Settings, health, offline, serve, telemetry};
 
 /// A grab allocates a dozen small things and frees them on the same thread; this allocator makes
 /// that cheaper than the system's does.
@@ -52,6 +52,8 @@ enum Command {
         #[command(flatten)]
         settings: Box<Settings>,
     },
+    /// Ask the service on this machine whether it is ready: the probe of a container.
+    Health(health::HealthArgs),
     /// Serve the cloud's MNS and SLS on this machine: a development tool, never for production.
     Aliyun(cloud::CloudArgs),
     /// Print a shell's completions.
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Crowd(args) => telemetry::block_on(client::crowd::run(args)),
         Command::Audit(args) => telemetry::block_on(offline::audit::run(args)),
         Command::Verify(args) => telemetry::block_on(offline::verify::run(args)),
+        Command::Health(args) => telemetry::block_on(health::run(args)),
         Command::Aliyun(args) => telemetry::block_on(cloud::run(args)),
         Command::Completions { shell } => {
             let mut command = Cli::command();

@@ -171,3 +171,19 @@ async fn a_drain_answers_what_it_took_and_exits_0() {
     }
     client.audit(&campaign).await;
 }
+
+#[test]
+fn the_probe_of_a_container_says_whether_it_is_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::new(folder.path());
+    let probe = |args: &[&str]| {
+        let args = [&["health"], args].concat();
+        let output = plan.command(&args).output().expect("the binary runs");
+        output.status.code()
+    };
+    assert_eq!(probe(&[]), Some(1), "nobody is there");
+    let _server = plan.start();
+    assert_eq!(probe(&[]), Some(0));
+    assert_eq!(probe(&["--path", "/healthz"]), Some(0));
+    assert_eq!(probe(&["--path", "/nowhere"]), Some(1));
+}

@@ -1,0 +1,198 @@
+#!/usr/bin/env bash
+# Docker's engine and the images of the template where nothing can be pulled: tests use it, and so
+# can a machine without a registry.
+#
+#   scripts/docker.sh start     an engine: the one that runs already, or one of our own
+#   scripts/docker.sh images BINARY    the images of the template, with this binary in ours
+#   scripts/docker.sh run CMD …        CMD with DOCKER_HOST set to that engine
+#   scripts/docker.sh stop      ends our own engine; images and volumes stay
+#   scripts/docker.sh clean     ends it and removes its folder
+#   scripts/docker.sh toolchain        an image with this machine's Rust and Node, to build with
+#
+# Our own engine lives in HONGBAO_DOCKER_DIR (default: /tmp/hongbao-docker) and touches nothing
+# outside but the kernel's network tables, which it clears when it ends. Everything may be repeated,
+# and nothing asks a question.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+dir=${HONGBAO_DOCKER_DIR:-/tmp/hongbao-docker}
+own_socket=$dir/docker.sock
+suite=bookworm
+prefix=hongbao-local
+# Debian's own, whatever else stands on the path: its client builds with BuildKit without a plug-in.
+docker=/usr/bin/docker
+
+say() { echo "docker: $*" >&2; }
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo --non-interactive "$@"; fi
+}
+
+fail() {
+  say "$*"
+  exit 1
+}
+
+answers() { DOCKER_HOST=$1 "$docker" version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+# The address of an engine that answers: the caller's, the machine's, or our own.
+host() {
+  local candidate
+  for candidate in ${DOCKER_HOST:+"$DOCKER_HOST"} "unix://$own_socket" unix:///var/run/docker.sock; do
+    if answers "$candidate"; then
+      echo "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+install() {
+  scripts/setup.sh containers >&2
+}
+
+# The kernel's cgroups, where no init system has mounted them.
+mount_cgroups() {
+  if [ -e /sys/fs/cgroup/cgroup.controllers ] || [ -d /sys/fs/cgroup/cpu ]; then return; fi
+  say "mounting cgroups"
+  as_root mount -t cgroup2 none /sys/fs/cgroup || fail "cgroups cannot be mounted"
+}
+
+start() {
+  install
+  if host >/dev/null; then return; fi
+  mount_cgroups
+  as_root mkdir -p "$dir"
+  # What an engine left that was killed.
+  as_root rm -f "$dir/docker.pid" "$own_socket"
+  say "starting an engine in $dir"
+  # No bridge of its own: each installation brings its networks.
+  as_root sh -c 'cd / && exec setsid "$@" </dev/null >>"$0" 2>&1' "$dir/engine.log" \
+    dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/docker.pid" \
+    --host "unix://$own_socket" --bridge none --storage-driver overlay2 --shutdown-timeout 5 &
+  local _
+  for _ in $(seq 300); do
+    if answers "unix://$own_socket"; then return; fi
+    sleep 0.2
+  done
+  tail -n 30 "$dir/engine.log" >&2
+  fail "the engine did not start; the end of $dir/engine.log is above"
+}
+
+# The process of our own engine, if it is one.
+own_pid() {
+  local pid
+  pid=$(cat "$dir/docker.pid" 2>/dev/null) || return 1
+  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] && echo "$pid"
+}
+
+stop() {
+  local pid _
+  if pid=$(own_pid); then
+    say "ending the engine in $dir"
+    as_root kill -TERM "$pid"
+    for _ in $(seq 150); do
+      [ -d "/proc/$pid" ] || break
+      sleep 0.2
+    done
+    [ ! -d "/proc/$pid" ] || as_root kill -KILL "$pid"
+  fi
+}
+
+clean() {
+  stop
+  if [ -d "$dir" ]; then
+    local mounted
+    awk -v dir="$dir/" 'index($2, dir) == 1 { print $2 }' /proc/mounts | sort -r |
+      while read -r mounted; do as_root umount -l "$mounted"; done
+    as_root rm -rf --one-file-system "$dir"
+  fi
+}
+
+has_image() { "$docker" image inspect "$1" >/dev/null 2>&1; }
+
+# A Debian as small as debootstrap makes it, without what an image never needs.
+base_image() {
+  has_image "$prefix/debian" && return
+  local root=$dir/base
+  say "making $prefix/debian with debootstrap"
+  as_root rm -rf "$root"
+  as_root mkdir -p "$root"
+  as_root debootstrap --variant=minbase "$suite" "$root" >"$dir/debootstrap.log" 2>&1 || {
+    tail -n 20 "$dir/debootstrap.log" >&2
+    fail "debootstrap failed; the end of $dir/debootstrap.log is above"
+  }
+  as_root sh -c 'cd "$1" && rm -rf var/cache/apt/archives/*.deb var/lib/apt/lists/* usr/share/doc/* usr/share/man/* usr/share/locale/*' sh "$root"
+  as_root tar -C "$root" --exclude=./dev/* --exclude=./proc/* --exclude=./sys/* -c . |
+    "$docker" import --change 'CMD ["/bin/sh"]' - "$prefix/debian" >/dev/null
+  as_root rm -rf "$root"
+}
+
+# The engines behind ours and the balancer, from Debian's packages.
+engine_images() {
+  local what
+  for what in mariadb redis haproxy; do
+    has_image "$prefix/$what" && continue
+    say "making $prefix/$what"
+    quietly "$docker" build --network host --build-arg "BASE=$prefix/debian" --target "$what" \
+      -t "$prefix/$what" deploy/docker/engines
+  done
+}
+
+# Says something only when it fails.
+quietly() {
+  local log
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 || {
+    tail -n 40 "$log" >&2
+    rm -f "$log"
+    fail "failed: $*"
+  }
+  rm -f "$log"
+}
+
+# Our image: the last stage of the Dockerfile, around a binary that was built outside.
+own_image() {
+  local binary=$1 context
+  [ -x "$binary" ] || fail "there is no binary $binary"
+  context=$(mktemp -d)
+  mkdir -p "$context/out/usr/local/bin" "$context/out/etc/ssl/certs" "$context/out/own/lib/hongbao" "$context/out/own/var/log"
+  strip -o "$context/out/usr/local/bin/hongbao" "$binary"
+  cp /etc/ssl/certs/ca-certificates.crt "$context/out/etc/ssl/certs/"
+  # The same binary makes the same image, so that nothing is built again.
+  find "$context/out" -exec touch -h -d @0 {} +
+  printf 'FROM scratch\nCOPY out /out\n' >"$context/Dockerfile"
+  quietly "$docker" build -t "$prefix/built" "$context"
+  rm -rf "$context"
+  quietly "$docker" build -f deploy/docker/Dockerfile --target image -t hongbao \
+    --build-arg "RUNTIME_IMAGE=$prefix/debian" --build-arg "BUILT=$prefix/built" .
+}
+
+images() {
+  [ $# -eq 1 ] || fail "usage: scripts/docker.sh images BINARY"
+  base_image
+  engine_images
+  own_image "$1"
+}
+
+command=${1:-}
+[ $# -eq 0 ] || shift
+export DOCKER_BUILDKIT=1
+case $command in
+  start)
+    start
+    echo "DOCKER_HOST=$(host)"
+    ;;
+  images | run | toolchain)
+    start
+    DOCKER_HOST=$(host)
+    export DOCKER_HOST
+    if [ "$command" = run ]; then exec "$@"; fi
+    "$command" "$@"
+    ;;
+  stop | clean) "$command" ;;
+  *)
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2
+    exit 64
+    ;;
+esac
