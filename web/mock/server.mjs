@@ -152,6 +152,14 @@ function live(c) {
   };
 }
 
+function logStats(c) {
+  const { by_outcome: ledger } = live(c);
+  const log = { ...ledger, won: Math.max(0, ledger.won - 1) };
+  const difference = ledger.won - log.won;
+  const store = 'rain/redpacket-access';
+  return { service: 'sls', store, asked_at: iso(Date.now()), log, ledger, difference, agrees: difference === 0 };
+}
+
 function stats(c) {
   const from = Math.floor((c.start - 5_000) / 1000) * 1000;
   const series = Array.from({ length: 40 }, (_, i) => ({
@@ -335,7 +343,8 @@ function monitorAnswer(method, [what, id, action, packet], url, body) {
     return [204, null];
   }
   if (what === 'sessions') return [200, { username: organiser }];
-  if (what === 'queue') return [200, { backend: 'memory', visible: 12, invisible: 3 }];
+  if (what === 'queue') return [200, { backend: 'mns', visible: 0, invisible: 0, exact: false }];
+  if (what === 'packets') return [200, { campaigns: 1, issued: 40, queued: 12, leased: 3, claimed: 25 }];
   if (what === 'users') return usersAnswer(method, id, body);
   if (!id && method === 'POST') {
     if (body.title === 'refuse') throw new Refusal(400, 'invalid_field', '`split.total` is too small for 10 packets');
@@ -350,7 +359,7 @@ function monitorAnswer(method, [what, id, action, packet], url, body) {
     case 'live':
       return [200, live(c)];
     case 'stats':
-      return [200, stats(c)];
+      return [200, packet === 'log' ? logStats(c) : stats(c)];
     case 'audit':
       return [200, audit(c)];
     case 'qr.svg':

@@ -28,11 +28,14 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicI64, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
         mpsc::{SyncSender, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rules::{CampaignId, Clock, Fen, GrabId, Outcome, PacketId, Timestamp, UserId};
@@ -73,6 +76,9 @@ impl Default for AccessLogOptions {
 
 /// The least that a file's limit can be, in bytes: several lines fit into it.
 pub const FILE_BYTES_MIN: u64 = 4_096;
+
+/// How often a flush looks whether it is done.
+const FLUSH_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What became of one grab.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +135,9 @@ struct Shared {
     grabs_aggregated: AtomicU64,
     grabs_dropped: AtomicU64,
     write_errors: AtomicU64,
+    /// How often a flush was asked for, and up to which ask it is done.
+    flush_asked: AtomicU64,
+    flush_done: AtomicU64,
 }
 
 /// How many more misses get a line each in this second. On cache lines of its own: when it is
@@ -189,6 +198,8 @@ impl AccessLog {
             grabs_aggregated: AtomicU64::new(0),
             grabs_dropped: AtomicU64::new(0),
             write_errors: AtomicU64::new(0),
+            flush_asked: AtomicU64::new(0),
+            flush_done: AtomicU64::new(0),
         });
         let files = LogFiles::open(&options, clock.now())?;
         let (to_writer, entries) = sync_channel(options.waiting_lines_max);
@@ -234,6 +245,21 @@ impl AccessLog {
     #[must_use]
     pub fn stats(&self) -> AccessLogStats {
         self.shared.stats()
+    }
+
+    /// Returns when every grab that was recorded before this call has its line in the file, unless
+    /// the disk fails, and with the shipper; or when `within` is over, and then says false. Blocks
+    /// its thread: not for the path of a grab.
+    pub fn flush(&self, within: Duration) -> bool {
+        let asked = self.shared.flush_asked.fetch_add(1, Release) + 1;
+        let until = Instant::now() + within;
+        while self.shared.flush_done.load(Acquire) < asked {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(FLUSH_LOOK_EVERY);
+        }
+        true
     }
 
     /// Writes all that waits, and says what was done in all. Takes as long as the disk does.

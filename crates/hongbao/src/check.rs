@@ -2,10 +2,11 @@
 
 use std::{process::ExitCode, sync::Arc};
 
+use aliyun::sls::SlsError;
 use services::account::{asking::Verifier as _, remote::RemoteAccount};
 
 use crate::{
-    config::{QueueAt, Settings},
+    config::{QueueAt, Settings, SlsAt},
     serve::{
         Role,
         backends::{self, Opened, answers},
@@ -68,6 +69,11 @@ async fn look(role: Role, settings: Settings) -> anyhow::Result<()> {
         answers(&format!("the queue {}", plan.queue), queue.ping()).await?;
         println!("well: the queue {} answers", plan.queue);
     }
+    if (role.is_redpacket() || role.is_monitor())
+        && let Some(sls) = &plan.sls
+    {
+        look_at_sls(sls).await?;
+    }
     if role.is_account()
         && let Some(attempts) = backends::attempts(&plan)?
     {
@@ -85,6 +91,22 @@ async fn look(role: Role, settings: Settings) -> anyhow::Result<()> {
         let account = Arc::new(RemoteAccount::new(url, key)?);
         answers(&format!("the account service {url}"), account.ping()).await?;
         println!("well: the account service {url} answers");
+    }
+    Ok(())
+}
+
+async fn look_at_sls(sls: &SlsAt) -> anyhow::Result<()> {
+    let what = format!("the log service at {sls}");
+    let reader = backends::log_statistics(sls)?;
+    let mut project_is_there = false;
+    let asked = async {
+        project_is_there = reader.ping().await?;
+        Ok::<_, SlsError>(())
+    };
+    answers(&what, asked).await?;
+    match project_is_there {
+        true => println!("well: {what}, answers"),
+        false => println!("well: {what}, answers; the project will be made"),
     }
     Ok(())
 }

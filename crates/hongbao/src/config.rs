@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 pub use self::{
     backends::{AttemptsAt, Database, QueueAt, without_password},
-    cloud::{AccessKey, MnsAt},
+    cloud::{AccessKey, MnsAt, SlsAt},
 };
 
 /// Everything a service can be told. `None`: not told.
@@ -120,7 +120,7 @@ pub struct Settings {
     #[arg(long, env = "MNS_URL", value_name = "URL", hide_env_values = true)]
     pub mns_url: Option<String>,
 
-    /// The id of the cloud's access key, for MNS.
+    /// The id of the cloud's access key, for MNS and SLS.
     #[arg(long, env = "ACCESS_KEY_ID", value_name = "ID", hide_env_values = true)]
     pub access_key_id: Option<String>,
 
@@ -146,6 +146,25 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub access_key_token: Option<String>,
+
+    /// The log service (SLS) that the access log is shipped to, with that access key:
+    /// https://REGION.log.aliyuncs.com (http:// without TLS) [default: none, only the file].
+    #[arg(long, env = "HONGBAO_SLS_ENDPOINT", value_name = "URL")]
+    pub sls_endpoint: Option<String>,
+
+    /// The project there; made when it is missing.
+    #[arg(long, env = "HONGBAO_SLS_PROJECT", value_name = "NAME")]
+    pub sls_project: Option<String>,
+
+    /// The log store in that project; made with its index when it is missing [default:
+    /// redpacket-access].
+    #[arg(long, env = "HONGBAO_SLS_LOGSTORE", value_name = "NAME")]
+    pub sls_logstore: Option<String>,
+
+    /// The region of that endpoint, such as cn-hangzhou, where requests are to be signed by the
+    /// service's version 4 [default: none, signed by version 1].
+    #[arg(long, env = "HONGBAO_SLS_REGION", value_name = "REGION")]
+    pub sls_region: Option<String>,
 
     /// Where account replicas remember together who has tried: a Redis as for the queue, or memory:
     /// [default: the queue, when that is Redis; else each remembers for itself].
@@ -331,7 +350,8 @@ impl Settings {
         fill_from!(self, file:
             listen admin_listen inner_listen lan public_url data_dir database_url db_host db_port
             db_name db_user db_passwd db_passwd_file allow_weak_durability queue_url mns_url
-            access_key_id access_key_secret access_key_secret_file access_key_token attempts_url
+            access_key_id access_key_secret access_key_secret_file access_key_token sls_endpoint
+            sls_project sls_logstore sls_region attempts_url
             account_url account_check_ip account_down replicas lease_seconds identity token_secret token_secret_file token_keys_file service_key service_key_file
             organiser_key organiser_key_file trusted_proxies limit_loopback logins_per_minute
             access_log logged_misses_per_second threads connections_max drain_notice_seconds drain_seconds log

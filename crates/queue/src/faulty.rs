@@ -263,6 +263,10 @@ impl Queue for FaultyQueue {
         Self::end(reply_lost, ())
     }
 
+    fn counts_exactly(&self) -> bool {
+        self.inner.counts_exactly()
+    }
+
     async fn counts(&self, queue: &QueueName) -> Result<QueueCounts> {
         let reply_lost = self.begin().await?;
         Self::end(reply_lost, self.inner.counts(queue).await?)

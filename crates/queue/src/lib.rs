@@ -105,6 +105,12 @@ pub trait Queue: Send + Sync + 'static {
     /// Makes received messages visible again at once. Spent receipts are passed over.
     async fn release(&self, queue: &QueueName, receipts: &[Receipt]) -> Result<()>;
 
+    /// Whether [`Self::counts`] and [`Self::counts_all`] are exact. Where they are not, people are
+    /// told so; nothing may be decided by them anyway.
+    fn counts_exactly(&self) -> bool {
+        true
+    }
+
     /// How many messages the queue holds.
     async fn counts(&self, queue: &QueueName) -> Result<QueueCounts>;
 

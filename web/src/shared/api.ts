@@ -231,11 +231,34 @@ export interface Audit {
   checked_at: string;
 }
 
-/** Bundles that wait in the queue, and bundles that a grab node has received. */
+/** Bundles that wait in the queue, and bundles that a grab node has received, as it says. */
 export interface Queue {
   backend: string;
   visible: number;
   invisible: number;
+  /** Whether these counts can be relied on. */
+  exact: boolean;
+}
+
+/** Where the packets of all open campaigns are, by the ledger: exact. */
+export interface Packets {
+  campaigns: number;
+  issued: number;
+  queued: number;
+  leased: number;
+  claimed: number;
+}
+
+/** The grabs of a campaign as the log service counts them, beside the ledger's counters. */
+export interface LogStats {
+  /** Null where the log is not shipped; then all else but the time is null, too. */
+  service: string | null;
+  store: string | null;
+  asked_at: string;
+  log: Outcomes | null;
+  ledger: Outcomes | null;
+  difference: number | null;
+  agrees: boolean | null;
 }
 
 export interface User {
@@ -316,12 +339,17 @@ export const redeem = (id: string, packet: string) =>
 export const stats = (id: string, range: { from?: string; to?: string; step?: number }) =>
   request<Stats>(campaignPath(id, `/stats${query(range)}`), { timeoutMs: 20_000 });
 
+export const logStats = (id: string) =>
+  request<LogStats>(campaignPath(id, '/stats/log'), { timeoutMs: 20_000 });
+
 export const audit = (id: string) =>
   request<Audit>(campaignPath(id, '/audit'), { timeoutMs: 120_000 });
 
 export const qrUrl = (id: string) => campaignPath(id, '/qr.svg');
 
 export const queue = () => request<Queue>(`${API}/queue`);
+
+export const packets = () => request<Packets>(`${API}/packets`);
 
 export const users = (cursor: string | null) =>
   request<{ users: User[]; total: number; next_cursor: string | null }>(

@@ -164,7 +164,7 @@ pub(crate) fn aggregate_line(
 }
 
 /// The outcome and its reason as the API writes them.
-const fn words(outcome: Outcome) -> (&'static str, Option<&'static str>) {
+pub(crate) const fn words(outcome: Outcome) -> (&'static str, Option<&'static str>) {
     match outcome {
         Outcome::Won => ("won", None),
         Outcome::Repeated => ("repeated", None),

@@ -210,6 +210,26 @@ fn aggregates_come_without_closing() {
 }
 
 #[test]
+fn a_flush_leaves_nothing_that_was_recorded_before_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = open(AccessLogOptions {
+        misses_per_second_max: 3,
+        ..options(folder.path())
+    });
+    for round in 1..=4 {
+        for _ in 0..50 {
+            record(&log, 1, "ann", Outcome::Missed(Missed::SoldOut));
+        }
+        record(&log, 1, "bob", Outcome::Won);
+        assert!(log.flush(Duration::from_secs(60)), "the disk is well");
+        let lines = lines(&folder.path().join("access.log"));
+        assert_sums(&lines, 1, "missed", "\"sold_out\"", round * 50);
+        assert_sums(&lines, 1, "won", "null", round);
+    }
+    assert!(log.flush(Duration::from_secs(60)), "with nothing to write");
+}
+
+#[test]
 fn files_keep_within_their_size_and_number() {
     let folder = tempfile::tempdir().expect("a folder");
     let limits = AccessLogOptions {

@@ -8,7 +8,10 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
         mpsc::{Receiver, TryRecvError},
     },
     thread,
@@ -102,7 +105,10 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut aggregate_at = Instant::now() + AGGREGATE_EVERY;
         let mut tend_at = Instant::now() + TEND_EVERY;
+        let mut flushed = 0;
         loop {
+            // Before the channel is emptied: what was recorded before the ask is in it.
+            let flush = self.shared.flush_asked.load(Acquire);
             let found = self.build_lines();
             if found == Found::End {
                 return self.finish();
@@ -115,7 +121,15 @@ impl Writer {
                     self.build_aggregates();
                 }
             }
+            let flushing = flush > flushed && found != Found::More;
+            if flushing {
+                self.build_aggregates();
+            }
             self.write();
+            if flushing {
+                flushed = flush;
+                self.shared.flush_done.store(flush, Release);
+            }
             if now >= tend_at {
                 tend_at = now + TEND_EVERY;
                 self.tend();

@@ -86,6 +86,7 @@ impl Intake {
         folded.at = at;
         folded.weight += weight;
         self.0.shared.grabs_folded.fetch_add(weight, Relaxed);
+        metrics::counter!("hongbao_sls_grabs_folded_total").increment(weight);
     }
 }
 

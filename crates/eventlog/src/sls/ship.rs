@@ -69,6 +69,7 @@ impl Ship {
 
     /// Ships until it is told to end, or to close and nothing waits any more.
     pub(super) async fn run(self, spool: Spool) {
+        begin_metrics();
         let spool = RefCell::new(spool);
         tokio::select! {
             () = self.gather_for_ever(&spool) => {}
@@ -147,6 +148,7 @@ impl Ship {
                     failures = 0;
                     spool.borrow_mut().remove_first();
                     self.shared.lines_shipped.fetch_add(packed.lines, Relaxed);
+                    metrics::counter!("hongbao_sls_lines_shipped_total").increment(packed.lines);
                     self.shared.grabs_shipped.fetch_add(packed.grabs, Relaxed);
                     metrics::counter!("hongbao_sls_grabs_shipped_total").increment(packed.grabs);
                 }
@@ -231,6 +233,19 @@ impl Ship {
             *ready = false;
         }
         sent
+    }
+}
+
+/// What is counted is there from the start: a counter that is missing says nothing.
+fn begin_metrics() {
+    for name in [
+        "hongbao_sls_lines_shipped_total",
+        "hongbao_sls_grabs_shipped_total",
+        "hongbao_sls_grabs_folded_total",
+        "hongbao_sls_grabs_lost_total",
+        "hongbao_sls_failures_total",
+    ] {
+        metrics::counter!(name).increment(0);
     }
 }
 

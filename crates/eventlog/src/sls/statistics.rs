@@ -1,11 +1,20 @@
 //! How many grabs ended how, as the log service counts them: each line once, however often it
 //! was delivered.
 
-use aliyun::sls::{
-    Client, SlsError,
-    model::{Query, Row},
+use std::sync::Arc;
+
+use aliyun::{
+    mns::Patience,
+    sign::Credentials,
+    sls::{
+        Client, OpenError, Signature, SlsError,
+        model::{Query, Row},
+    },
 };
-use rules::CampaignId;
+use rules::{CampaignId, Clock, Outcome};
+
+use super::setup::is_missing;
+use crate::access_log::line::words;
 
 /// The most rows of a statement's answer.
 const ROWS_MAX: usize = 100_000;
@@ -23,6 +32,17 @@ pub struct Grabs {
     pub grabs: u64,
 }
 
+impl Grabs {
+    /// How they ended; `None` for words of another version.
+    #[must_use]
+    pub fn kind(&self) -> Option<Outcome> {
+        Outcome::all().find(|outcome| {
+            let (word, reason) = words(*outcome);
+            word == self.outcome && reason.unwrap_or_default() == self.reason
+        })
+    }
+}
+
 /// Why statistics cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StatisticsError {
@@ -35,6 +55,75 @@ pub enum StatisticsError {
     /// A row is not what was asked for.
     #[error("SLS answered with a row that is not understood: {0}")]
     Strange(String),
+}
+
+/// Reads the statistics of one log store.
+#[derive(Debug)]
+pub struct Reader {
+    client: Client,
+    logstore: String,
+    place: String,
+}
+
+impl Reader {
+    /// A reader of `logstore` in `project`; neither need be there yet. To be called within a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// When the endpoint is of another form.
+    pub fn open(
+        endpoint: &str,
+        (project, logstore): (&str, &str),
+        credentials: Credentials,
+        signature: Signature,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
+        let patience = Patience::default();
+        let client = Client::open(endpoint, project, credentials, signature, clock, patience)?;
+        Ok(Self {
+            client,
+            logstore: logstore.to_owned(),
+            place: format!("{project}/{logstore}"),
+        })
+    }
+
+    /// The project and the log store, as people are shown them.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether the service answers and takes the key; says whether the project is there.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn ping(&self) -> Result<bool, SlsError> {
+        self.client.has_project().await
+    }
+
+    /// See [`read`]. A log store that is not there yet has no grabs.
+    ///
+    /// # Errors
+    /// See [`StatisticsError`].
+    pub async fn grabs(
+        &self,
+        campaign: CampaignId,
+        between: (i64, i64),
+        part_seconds: u32,
+    ) -> Result<Vec<Grabs>, StatisticsError> {
+        let read = read(
+            &self.client,
+            &self.logstore,
+            campaign,
+            between,
+            part_seconds,
+        )
+        .await;
+        match read {
+            Err(StatisticsError::Sls(error)) if is_missing(&error) => Ok(Vec::new()),
+            read => read,
+        }
+    }
 }
 
 /// The query that counts the grabs of a campaign by outcome, reason and parts of

@@ -1,7 +1,7 @@
-//! What the settings say of the cloud: its message service, and the key that calls it. The key's
-//! secret and token must never be shown.
+//! What the settings say of the cloud: its message service, its log service, and the key that
+//! calls them. The key's secret and token must never be shown.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use anyhow::{Context as _, bail};
 
@@ -9,6 +9,12 @@ use super::Settings;
 
 /// How long a grab node holds packets, when nothing else is said, in seconds.
 const LEASE_SECONDS: u64 = 30;
+
+/// The log store, when nothing else is said.
+const LOGSTORE: &str = "redpacket-access";
+/// The bounds of the names of projects and log stores, in characters.
+const NAME_MIN: usize = 3;
+const NAME_MAX: usize = 63;
 
 /// An access key of the cloud.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,6 +38,51 @@ pub struct MnsAt {
     pub visibility: Duration,
 }
 
+/// The log store on SLS that the access log is shipped to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SlsAt {
+    /// The endpoint, without the project and without a slash at its end.
+    pub endpoint: String,
+    /// The project.
+    pub project: String,
+    /// The log store in it.
+    pub logstore: String,
+    /// The region, where requests are signed by version 4.
+    pub region: Option<String>,
+    /// Who calls it.
+    pub key: AccessKey,
+}
+
+impl fmt::Display for SlsAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = super::without_password(&self.endpoint);
+        write!(f, "{endpoint} {}/{}", self.project, self.logstore)
+    }
+}
+
+/// What was told; an empty variable tells nothing.
+fn told(option: Option<&str>) -> Option<&str> {
+    option.filter(|text| !text.is_empty())
+}
+
+/// `text`, when it can be a name of SLS.
+fn name_of(variable: &str, text: &str, further: &str) -> anyhow::Result<String> {
+    let usual = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = (NAME_MIN..=NAME_MAX).contains(&text.len())
+        && text.starts_with(usual)
+        && text.ends_with(usual)
+        && text.chars().all(|c| usual(c) || further.contains(c));
+    if !fits {
+        let signs: Vec<_> = further.chars().map(|sign| format!("`{sign}`")).collect();
+        bail!(
+            "{variable} must have {NAME_MIN} to {NAME_MAX} small letters, digits and {} within, \
+             and is `{text}`",
+            signs.join(" or ")
+        );
+    }
+    Ok(text.to_owned())
+}
+
 impl Settings {
     /// How long a grab node holds packets.
     #[must_use]
@@ -46,15 +97,45 @@ impl Settings {
     pub(super) fn mns_at(&self, url: &str) -> anyhow::Result<MnsAt> {
         Ok(MnsAt {
             url: url.trim_end_matches('/').to_owned(),
-            key: self.access_key()?,
+            key: self.access_key("the queue on MNS")?,
             visibility: self.lease(),
         })
     }
 
-    /// The access key.
-    fn access_key(&self) -> anyhow::Result<AccessKey> {
-        let id = self.access_key_id.as_deref().filter(|id| !id.is_empty());
-        let id = id.context("the queue on MNS needs ACCESS_KEY_ID, the id of an access key")?;
+    /// The log store on SLS that the access log is shipped to; `None`: only the file is written.
+    ///
+    /// # Errors
+    /// When it is told in part, a name cannot be one, or the access key is missing, told twice,
+    /// or its file cannot be read.
+    pub fn sls(&self) -> anyhow::Result<Option<SlsAt>> {
+        let project = told(self.sls_project.as_deref());
+        let logstore = told(self.sls_logstore.as_deref());
+        let Some(endpoint) = told(self.sls_endpoint.as_deref()) else {
+            if project.is_some() || logstore.is_some() {
+                bail!(
+                    "HONGBAO_SLS_PROJECT and HONGBAO_SLS_LOGSTORE need HONGBAO_SLS_ENDPOINT: \
+                     https://REGION.log.aliyuncs.com"
+                );
+            }
+            return Ok(None);
+        };
+        let project =
+            project.context("HONGBAO_SLS_ENDPOINT needs HONGBAO_SLS_PROJECT beside it")?;
+        let logstore = logstore.unwrap_or(LOGSTORE);
+        Ok(Some(SlsAt {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            project: name_of("HONGBAO_SLS_PROJECT", project, "-")?,
+            logstore: name_of("HONGBAO_SLS_LOGSTORE", logstore, "-_")?,
+            region: told(self.sls_region.as_deref()).map(str::to_owned),
+            key: self.access_key("the log on SLS")?,
+        }))
+    }
+
+    /// The access key, for `what`.
+    fn access_key(&self, what: &str) -> anyhow::Result<AccessKey> {
+        let id = told(self.access_key_id.as_deref());
+        let id =
+            id.with_context(|| format!("{what} needs ACCESS_KEY_ID, the id of an access key"))?;
         let secret = match (&self.access_key_secret, &self.access_key_secret_file) {
             (Some(_), Some(_)) => {
                 bail!("ACCESS_KEY_SECRET and ACCESS_KEY_SECRET_FILE are both set; set one")
@@ -69,7 +150,7 @@ impl Settings {
             (None, None) => String::new(),
         };
         if secret.is_empty() {
-            bail!("the queue on MNS needs ACCESS_KEY_SECRET (or ACCESS_KEY_SECRET_FILE)");
+            bail!("{what} needs ACCESS_KEY_SECRET (or ACCESS_KEY_SECRET_FILE)");
         }
         let token = self.access_key_token.clone();
         Ok(AccessKey {
@@ -176,5 +257,84 @@ mod tests {
             ..twice
         };
         assert_eq!(mns(&from_file).key.secret, "from a file");
+    }
+    fn on_sls() -> Settings {
+        Settings {
+            mns_url: None,
+            sls_endpoint: Some("https://cn-x.log.aliyuncs.com/".into()),
+            sls_project: Some("rain".into()),
+            ..mission()
+        }
+    }
+
+    fn sls_refusal(settings: &Settings) -> String {
+        let refused = settings.sls().err().expect("a refusal").to_string();
+        assert!(!refused.contains("sesame"), "{refused}");
+        refused
+    }
+
+    #[test]
+    fn the_log_is_shipped_where_an_endpoint_and_a_project_are_told() {
+        assert!(mission().sls().expect("nothing is wrong").is_none());
+        let empty = Settings {
+            sls_endpoint: Some(String::new()),
+            ..mission()
+        };
+        assert!(empty.sls().expect("nothing is wrong").is_none());
+        let at = on_sls().sls().expect("all is told").expect("a log store");
+        assert_eq!(
+            at.to_string(),
+            "https://cn-x.log.aliyuncs.com rain/redpacket-access"
+        );
+        assert_eq!((&*at.key.secret, at.region), ("sesame", None));
+        let apart = Settings {
+            sls_logstore: Some("my_store-1".into()),
+            sls_region: Some("cn-x".into()),
+            ..on_sls()
+        };
+        let at = apart.sls().expect("all is told").expect("a log store");
+        assert_eq!(at.logstore, "my_store-1");
+        assert_eq!(at.region.as_deref(), Some("cn-x"));
+    }
+
+    #[test]
+    fn a_log_store_that_is_told_in_part_or_badly_is_refused_by_name() {
+        let nowhere = Settings {
+            sls_endpoint: None,
+            ..on_sls()
+        };
+        assert!(sls_refusal(&nowhere).contains("HONGBAO_SLS_ENDPOINT"));
+        let without = Settings {
+            sls_project: None,
+            ..on_sls()
+        };
+        assert!(sls_refusal(&without).contains("HONGBAO_SLS_PROJECT"));
+        let keyless = Settings {
+            access_key_id: None,
+            ..on_sls()
+        };
+        let refused = sls_refusal(&keyless);
+        assert!(
+            refused.contains("SLS") && refused.contains("ACCESS_KEY_ID"),
+            "{refused}"
+        );
+        for name in ["ab", "Rain", "a_b", "-ab", "ab-", "a/b"] {
+            let wrong = Settings {
+                sls_project: Some(name.into()),
+                ..on_sls()
+            };
+            assert!(
+                sls_refusal(&wrong).contains("HONGBAO_SLS_PROJECT"),
+                "{name}"
+            );
+            let wrong = Settings {
+                sls_logstore: Some(name.to_uppercase()),
+                ..on_sls()
+            };
+            assert!(
+                sls_refusal(&wrong).contains("HONGBAO_SLS_LOGSTORE"),
+                "{name}"
+            );
+        }
     }
 }

@@ -1,8 +1,10 @@
-//! Opening the ledger, the queue and what account replicas remember together.
+//! Opening the ledger, the queue, what account replicas remember together, and the log service.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use aliyun::sls::Signature;
 use anyhow::Context as _;
+use eventlog::sls::{Intake, Shipper, ShipperOptions, statistics};
 use ledger::{Ledger, OpenError, ServerLedger, SqliteLedger, SystemClock};
 use queue::{
     MemoryQueue, MnsQueue, Queue, RedisQueue,
@@ -11,7 +13,7 @@ use queue::{
 use services::account::attempts::{Attempts, RedisAttempts};
 
 use super::plan::Plan;
-use crate::config::{AttemptsAt, Database, MnsAt, QueueAt};
+use crate::config::{AccessKey, AttemptsAt, Database, MnsAt, QueueAt, SlsAt};
 
 /// A ledger that is open, as what it is.
 #[derive(Clone)]
@@ -88,17 +90,77 @@ pub(crate) fn queue(place: &QueueAt) -> anyhow::Result<Arc<dyn Queue>> {
 }
 
 fn open_mns(mns: &MnsAt) -> anyhow::Result<MnsQueue> {
-    let key = mns.key.clone();
-    let mut credentials = Credentials::new(key.id, key.secret);
-    if let Some(token) = key.token {
-        credentials = credentials.with_security_token(token);
-    }
     let options = Options {
         visibility: mns.visibility,
         ..Options::default()
     };
-    let opened = MnsQueue::open(&mns.url, credentials, Arc::new(SystemClock), options)?;
+    let opened = MnsQueue::open(
+        &mns.url,
+        credentials(&mns.key),
+        Arc::new(SystemClock),
+        options,
+    )?;
     Ok(opened)
+}
+
+fn credentials(key: &AccessKey) -> Credentials {
+    let credentials = Credentials::new(key.id.clone(), key.secret.clone());
+    match &key.token {
+        Some(token) => credentials.with_security_token(token.clone()),
+        None => credentials,
+    }
+}
+
+fn signature(sls: &SlsAt) -> Signature {
+    match &sls.region {
+        Some(region) => Signature::V4 {
+            region: region.clone(),
+        },
+        None => Signature::V1,
+    }
+}
+
+/// What ships the access log to `sls`, and the end of it that the log writes into. What is not
+/// delivered yet is kept in `folder`. The service need not answer yet.
+///
+/// # Errors
+/// When the endpoint or the folder cannot be used.
+pub(crate) async fn shipper(sls: &SlsAt, folder: PathBuf) -> anyhow::Result<(Shipper, Intake)> {
+    let mut options = ShipperOptions::new(
+        &sls.endpoint,
+        &sls.project,
+        &sls.logstore,
+        credentials(&sls.key),
+        folder,
+    );
+    options.signature = signature(sls);
+    options.source = host_name();
+    // It makes a runtime of its own, which must not be dropped within ours when it fails.
+    let started =
+        tokio::task::spawn_blocking(move || Shipper::start(options, Arc::new(SystemClock)));
+    let started = started.await.context("the shipper's start has panicked")?;
+    started.with_context(|| format!("HONGBAO_SLS_ENDPOINT {sls}"))
+}
+
+/// What reads the statistics of `sls` back. It need not answer yet.
+///
+/// # Errors
+/// When the endpoint cannot be used.
+pub(crate) fn log_statistics(sls: &SlsAt) -> anyhow::Result<statistics::Reader> {
+    let opened = statistics::Reader::open(
+        &sls.endpoint,
+        (&sls.project, &sls.logstore),
+        credentials(&sls.key),
+        signature(sls),
+        Arc::new(SystemClock),
+    );
+    opened.with_context(|| format!("HONGBAO_SLS_ENDPOINT {sls}"))
+}
+
+/// What the log service shows as the lines' source.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 /// What account replicas remember together; `None`: each process for itself. It need not answer

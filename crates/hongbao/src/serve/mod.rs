@@ -189,6 +189,9 @@ fn greet(
     durability: &Durability,
 ) {
     println!("ledger: {}, queue: {}", plan.database, plan.queue);
+    if let (true, Some(sls)) = (plan.role.is_redpacket(), &plan.sls) {
+        println!("the access log is shipped to SLS: {sls}");
+    }
     println!("durability: {}", durability.meaning);
     if let Some(weakness) = &durability.weakness {
         println!("durability: an acknowledged win may be lost: {weakness}");

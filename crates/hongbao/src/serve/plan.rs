@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use super::Role;
 use crate::{
-    config::{AttemptsAt, Database, QueueAt, Settings},
+    config::{AttemptsAt, Database, QueueAt, Settings, SlsAt},
     secrets::{Needed, Secrets},
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) attempts: AttemptsAt,
     /// Where the account service is, when it is another process.
     pub(crate) account: Option<String>,
+    /// Where the access log is shipped to, and statistics are read back from.
+    pub(crate) sls: Option<SlsAt>,
     /// How many grab nodes share the packets.
     pub(crate) replicas: u32,
     /// How long a grab node holds packets.
@@ -120,6 +122,8 @@ impl Plan {
                 lease.as_secs()
             );
         }
+        let uses_log = role.is_redpacket() || role.is_monitor();
+        let sls = if uses_log { settings.sls()? } else { None };
         let alone = matches!(database, Database::Sqlite(_));
         let replicas = settings
             .replicas
@@ -133,6 +137,7 @@ impl Plan {
             queue,
             attempts,
             account,
+            sls,
             replicas,
             lease,
         })

@@ -171,7 +171,11 @@ impl<'a> Shared<'a> {
     }
 
     /// The service.
-    pub(super) fn monitor(&self, announcer: Announcer, public_url: &str) -> Arc<Monitor> {
+    pub(super) fn monitor(
+        &self,
+        announcer: Announcer,
+        public_url: &str,
+    ) -> anyhow::Result<Arc<Monitor>> {
         let tools = monitor::Tools {
             ledger: self.ledger.clone(),
             queue: self.queue.clone(),
@@ -180,7 +184,11 @@ impl<'a> Shared<'a> {
             node: self.node,
             registered: self.plan.role.is_account().then(|| self.registered.clone()),
         };
-        Monitor::new(tools, self.monitor_settings(public_url))
+        let monitor = Monitor::new(tools, self.monitor_settings(public_url));
+        if let Some(sls) = &self.plan.sls {
+            monitor.reads_log_statistics_of(backends::log_statistics(sls)?);
+        }
+        Ok(monitor)
     }
 
     fn monitor_settings(&self, public_url: &str) -> monitor::Settings {

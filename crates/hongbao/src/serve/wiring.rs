@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use eventlog::{AccessLog, AccessLogOptions};
+use eventlog::{
+    AccessLog, AccessLogOptions,
+    sls::{Intake, Shipper},
+};
 use ledger::{Durability, Ledger, LedgerError, NodeId, SystemClock};
 use metrics_exporter_prometheus::PrometheusHandle;
 use services::{
@@ -19,7 +22,11 @@ use services::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{backends::Opened, plan::Plan, shared::Shared};
+use super::{
+    backends::{self, Opened},
+    plan::Plan,
+    shared::Shared,
+};
 use crate::{
     config::{QueueAt, Settings},
     secrets::Secrets,
@@ -34,6 +41,13 @@ const LEADS_WITHIN: Duration = Duration::from_secs(10);
 const LEAD_ASKED_EVERY: Duration = Duration::from_millis(250);
 /// How long the background tasks may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How long the last lines of the access log may take to be written.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+/// How long a process that ends tries to deliver what is to be shipped; the rest stays on disk for
+/// the next start.
+const SHIP_WITHIN: Duration = Duration::from_secs(4);
+/// The folder of what is not shipped yet, in the data directory.
+const SHIPPING_FOLDER: &str = "sls";
 
 /// A process that runs some or all of the services.
 pub(super) struct Node {
@@ -42,6 +56,7 @@ pub(super) struct Node {
     pub(super) monitor: Option<Arc<Monitor>>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) access_log: Option<Arc<AccessLog>>,
+    shipper: Option<Shipper>,
     pub(super) metrics: PrometheusHandle,
     /// What an acknowledgement meant when the process started.
     pub(super) durability: Durability,
@@ -72,19 +87,21 @@ impl Node {
 
         let account = role.is_account().then(|| shared.account());
         let mut watched = None;
-        let (mut access_log, mut redpacket) = (None, None);
+        let (mut access_log, mut shipper, mut redpacket) = (None, None, None);
         if role.is_redpacket() {
             let (admission, verifier) = shared.admission(account.as_ref())?;
             // What is in this process is watched as what it stands on.
             watched = verifier.filter(|_| plan.account.is_some());
-            let log = Arc::new(access_log_of(settings, shared.node)?);
+            let intake;
+            (shipper, intake) = shipper_of(plan, settings).await?;
+            let log = Arc::new(access_log_of(settings, shared.node, intake)?);
             let node = shared.redpacket(admission, log.clone());
             reader.follow(node.clone());
             (access_log, redpacket) = (Some(log), Some(node));
         }
         let mut monitor = None;
         if role.is_monitor() {
-            let made = shared.monitor(announcer.clone(), public_url);
+            let made = shared.monitor(announcer.clone(), public_url)?;
             reader.follow(made.follower());
             monitor = Some(made);
         }
@@ -123,6 +140,7 @@ impl Node {
             monitor,
             readiness,
             access_log,
+            shipper,
             metrics,
             durability,
             opened,
@@ -150,6 +168,9 @@ impl Node {
         };
         if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
             tracing::warn!("the background did not end in time; nothing is lost by that");
+        }
+        if let (Some(log), Some(shipper)) = (self.access_log, self.shipper) {
+            ship_the_rest(log, shipper).await;
         }
         self.opened.close().await;
     }
@@ -195,7 +216,47 @@ async fn refill(monitor: &Monitor) -> anyhow::Result<()> {
     }
 }
 
-fn access_log_of(settings: &Settings, node: NodeId) -> anyhow::Result<AccessLog> {
+/// What ships the access log, where that is wanted.
+async fn shipper_of(
+    plan: &Plan,
+    settings: &Settings,
+) -> anyhow::Result<(Option<Shipper>, Option<Intake>)> {
+    let Some(sls) = &plan.sls else {
+        return Ok((None, None));
+    };
+    let folder = settings.data_dir().join(SHIPPING_FOLDER);
+    let (shipper, intake) = backends::shipper(sls, folder).await?;
+    Ok((Some(shipper), Some(intake)))
+}
+
+/// Ships what was recorded, when nothing is recorded any more.
+async fn ship_the_rest(log: Arc<AccessLog>, shipper: Shipper) {
+    let shipping = tokio::task::spawn_blocking(move || {
+        if !log.flush(FLUSH_WITHIN) {
+            tracing::warn!("the access log's last lines were not written in time");
+        }
+        shipper.close(SHIP_WITHIN)
+    });
+    match shipping.await {
+        Ok(stats) if stats.bytes_waiting > 0 => tracing::warn!(
+            bytes = stats.bytes_waiting,
+            grabs_shipped = stats.grabs_shipped,
+            "not all of the log is shipped to SLS; the rest is kept for the next start"
+        ),
+        Ok(stats) => tracing::info!(
+            grabs_shipped = stats.grabs_shipped,
+            grabs_lost = stats.grabs_lost,
+            "the log is shipped to SLS"
+        ),
+        Err(error) => tracing::error!(%error, "shipping the last of the log has panicked"),
+    }
+}
+
+fn access_log_of(
+    settings: &Settings,
+    node: NodeId,
+    intake: Option<Intake>,
+) -> anyhow::Result<AccessLog> {
     let path = settings.access_log();
     let misses = settings.logged_misses_per_second;
     let options = AccessLogOptions {
@@ -203,7 +264,7 @@ fn access_log_of(settings: &Settings, node: NodeId) -> anyhow::Result<AccessLog>
         path: path.clone(),
         ..AccessLogOptions::default()
     };
-    AccessLog::open(options, node.0, Arc::new(SystemClock))
+    AccessLog::open_shipped(options, node.0, Arc::new(SystemClock), intake)
         .with_context(|| format!("cannot write the access log {}", path.display()))
 }
 

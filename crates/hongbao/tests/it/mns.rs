@@ -1,10 +1,14 @@
-//! The queue on MNS, with only the mission's names set: the rain on `hongbao aliyun`, the offline
-//! service.
+//! The queue on MNS, with only the mission's names set, and the log on SLS: the rain on
+//! `hongbao aliyun`, the offline services.
+
+use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::{
-    client::Client,
-    sample::{number, plain},
-    server::{Plan, Server, free_port},
+    client::{Client, send},
+    sample::{number, plain, text},
+    server::{Plan, Server},
 };
 
 const KEY: [(&str, &str); 2] = [
@@ -18,12 +22,38 @@ fn with_key(plan: Plan) -> Plan {
         .fold(plan, |plan, (name, value)| plan.with(name, value))
 }
 
-/// `hongbao aliyun`, in memory.
+/// `hongbao aliyun`, in memory, with its log service on the plan's inner port.
 fn offline_cloud(plan: &Plan) -> Server {
-    let sls = format!("127.0.0.1:{}", free_port());
+    let sls = format!("127.0.0.1:{}", plan.inner_port);
     let mns = format!("127.0.0.1:{}", plan.port);
     let args = ["aliyun", "--listen", &mns, "--sls-listen", &sls];
     plan.start_command(plan.command(&args))
+}
+
+/// With the log shipped to the offline cloud of `plan`.
+fn shipping_to(cloud: &Plan, plan: Plan) -> Plan {
+    with_key(plan)
+        .with(
+            "HONGBAO_SLS_ENDPOINT",
+            &format!("http://127.0.0.1:{}", cloud.inner_port),
+        )
+        .with("HONGBAO_SLS_PROJECT", "rain")
+}
+
+/// What the log service says of a campaign, once it agrees with the ledger.
+async fn agreed(client: &Client, campaign: &str) -> Value {
+    let path = format!("/monitor/api/campaigns/{campaign}/stats/log");
+    for _ in 0..300 {
+        let said = client.read(&path).await;
+        assert_eq!(said["service"], "sls", "{said}");
+        if said["agrees"] == true {
+            assert_eq!(said["difference"], 0, "{said}");
+            assert_eq!(said["log"], said["ledger"], "{said}");
+            return said;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{}", client.read(&path).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,6 +90,90 @@ async fn the_rain_runs_on_mns() {
     assert_eq!(queue["backend"], "mns", "{queue}");
     assert!(server.stop().success());
     assert!(cloud.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_service_counts_what_the_ledger_counts_and_waits_for_its_return() {
+    let (cloud_folder, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let kept = cloud_folder.path().join("kept");
+    let cloud_plan = with_key(Plan::new(cloud_folder.path()))
+        .with("HONGBAO_ALIYUN_DATA_DIR", kept.to_str().unwrap());
+    let cloud = offline_cloud(&cloud_plan);
+    let plan = shipping_to(&cloud_plan, Plan::new(folder.path()))
+        .with("HONGBAO_LOGGED_MISSES_PER_SECOND", "5");
+    let check = plan.command(&["check"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(
+        check.status.success() && said.contains("the project will be made"),
+        "{said}"
+    );
+
+    let server = plan.start();
+    let log = server.log();
+    assert!(
+        log.contains("shipped to SLS") && log.contains("rain/redpacket-access"),
+        "{log}"
+    );
+    assert!(!log.contains("sesame"), "{log}");
+    let client = Client::new(&server);
+    let campaign = client.create(&plain(PACKETS)).await;
+    let rain = async |from: u32, to: u32| {
+        for user in from..to {
+            client.grab(&campaign, &format!("user-{user}")).await;
+        }
+    };
+    rain(0, 100).await;
+    let said = agreed(&client, &campaign).await;
+    assert_eq!(number(&said["log"]["won"]), u64::from(PACKETS), "{said}");
+    assert_eq!(number(&said["log"]["missed"]["sold_out"]), 40, "{said}");
+    assert_eq!(text(&said["store"]), "rain/redpacket-access");
+
+    // Away for a while, in which the server ends and another begins: nothing is lost.
+    assert!(cloud.stop().success());
+    rain(100, 200).await;
+    assert!(server.stop().success());
+    let waiting = plan.data.join("sls");
+    let batches = || {
+        std::fs::read_dir(&waiting).map_or(0, |entries| {
+            let paths = entries.map(|entry| entry.expect("readable").path());
+            paths
+                .filter(|path| path.extension().is_some_and(|it| it == "lines"))
+                .count()
+        })
+    };
+    assert!(batches() > 0, "what could not be shipped is kept");
+    let server = plan.start();
+    let client = Client::new(&server);
+    client.grab(&campaign, "another").await;
+    let path = format!("/monitor/api/campaigns/{campaign}/stats/log");
+    let away = send(client.organiser(reqwest::Method::GET, &path)).await;
+    away.expect_error(503, "unavailable");
+    let cloud = offline_cloud(&cloud_plan);
+    let said = agreed(&client, &campaign).await;
+    assert_eq!(number(&said["log"]["missed"]["sold_out"]), 141, "{said}");
+    assert_eq!(client.counter("hongbao_sls_grabs_lost_total").await, 0);
+    assert!(client.counter("hongbao_sls_failures_total").await > 0);
+    assert!(server.stop().success());
+    assert_eq!(batches(), 0, "all is shipped");
+    assert!(cloud.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_log_service_the_statistics_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Plan::new(folder.path()).start();
+    let client = Client::new(&server);
+    let campaign = client.create(&plain(1)).await;
+    let path = format!("/monitor/api/campaigns/{campaign}/stats/log");
+    let said = client.read(&path).await;
+    assert_eq!(
+        (&said["service"], &said["log"]),
+        (&Value::Null, &Value::Null)
+    );
+    let packets = client.read("/monitor/api/packets").await;
+    assert_eq!(number(&packets["issued"]), 1, "{packets}");
+    assert_eq!(client.read("/monitor/api/queue").await["exact"], true);
+    assert!(server.stop().success());
 }
 
 #[test]

@@ -91,7 +91,14 @@ impl Plan {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
         for (name, _) in std::env::vars() {
-            if name.starts_with("HONGBAO_") || name.starts_with("DB_") || name == "MNS_URL" {
+            let ours = [
+                "HONGBAO_",
+                "DB_",
+                "ACCESS_KEY_",
+                "MNS_URL",
+                "ACCOUNT_CHECK_IP",
+            ];
+            if ours.iter().any(|prefix| name.starts_with(prefix)) {
                 command.env_remove(name);
             }
         }

@@ -182,6 +182,10 @@ impl Queue for MnsQueue {
             .await
     }
 
+    fn counts_exactly(&self) -> bool {
+        false
+    }
+
     async fn counts(&self, queue: &QueueName) -> Result<QueueCounts> {
         self.before("counts", queue, 1).await;
         let Some(info) = self.client.attributes(&queue.0).await? else {

@@ -31,7 +31,7 @@ const SETTLED_CAMPAIGNS_MAX: u64 = 1_000;
 const RATE_SECONDS: i64 = 3;
 const RATE_ENDS_SECONDS_AGO: i64 = 1;
 /// A step so long that counters come in few rows.
-const DAY_SECONDS: u32 = 86_400;
+pub(crate) const DAY_SECONDS: u32 = 86_400;
 
 /// Sums of counters that will hardly change any more.
 pub(crate) struct Counted(Cache<CampaignNo, (Timestamp, Tally)>);
@@ -75,6 +75,14 @@ pub(crate) struct Live {
     by_outcome: ByOutcome,
     /// Grabs answered per second, over the last full seconds.
     grabs_per_second: f64,
+}
+
+/// Packets on their way to the grab nodes, or there.
+pub(crate) struct Travelling {
+    /// Neither claimed nor leased.
+    pub(crate) queued: u64,
+    /// In a grab node's hands.
+    pub(crate) leased: u64,
 }
 
 /// Grabs by what they were answered.
@@ -148,23 +156,15 @@ impl Live {
         grabs_per_second: f64,
         now: Timestamp,
     ) -> Self {
-        let issued = campaign.packets_issued();
-        let open = campaign.closed_at.is_none();
-        // Nothing of a closed campaign is on its way to anybody.
-        let travelling = if open {
-            issued.saturating_sub(totals.claims)
-        } else {
-            0
-        };
-        let leased = totals.leased_packets.min(travelling);
+        let Travelling { queued, leased } = Self::travelling(campaign, totals);
         let given = totals.claims + totals.refunded_packets;
         let mut by_outcome = ByOutcome::new(tally);
         by_outcome.won = totals.claims;
         Self {
             state: CampaignState::of(campaign),
             server_time: now,
-            issued,
-            queued: travelling - leased,
+            issued: campaign.packets_issued(),
+            queued,
             leased,
             claimed: totals.claims,
             remaining: campaign.packets_total().saturating_sub(given),
@@ -173,6 +173,21 @@ impl Live {
             refunded_amount: totals.refunded,
             by_outcome,
             grabs_per_second,
+        }
+    }
+
+    /// Where the packets are that were issued and not claimed.
+    pub(crate) fn travelling(campaign: &Campaign, totals: &Totals) -> Travelling {
+        // Nothing of a closed campaign is on its way to anybody.
+        let travelling = if campaign.closed_at.is_none() {
+            campaign.packets_issued().saturating_sub(totals.claims)
+        } else {
+            0
+        };
+        let leased = totals.leased_packets.min(travelling);
+        Travelling {
+            queued: travelling - leased,
+            leased,
         }
     }
 }

@@ -21,10 +21,12 @@ mod leader;
 mod list;
 mod live;
 mod locks;
+mod log_stats;
 mod login_tries;
 mod open_campaigns;
 mod opening;
 mod organiser;
+mod packets;
 mod passwords;
 mod patch;
 mod pause;
@@ -56,6 +58,7 @@ use std::{
 };
 
 use axum::{extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use eventlog::sls::statistics::Reader as LogStatistics;
 use ledger::{Campaign, Durability, Ledger, LedgerError, NodeId, Refund};
 use queue::{Queue, QueueName};
 use rules::{CampaignId, Timestamp};
@@ -146,6 +149,7 @@ pub struct Monitor {
     counters: OnceLock<Arc<dyn SaveCounts>>,
     settings: Settings,
     registered: Option<Arc<Registered>>,
+    log_statistics: OnceLock<LogStatistics>,
     durability: durability::Watched,
     leader: Leader,
     issuer: Issuer,
@@ -167,6 +171,7 @@ impl Monitor {
         Arc::new(Self {
             leader,
             registered: tools.registered,
+            log_statistics: OnceLock::new(),
             durability: durability::Watched::new(settings.allow_weak_durability),
             issuer,
             auditor: Auditor::new(tools.ledger.clone()),
@@ -195,6 +200,12 @@ impl Monitor {
     /// counts.
     pub fn reads_counters_of(&self, counters: Arc<dyn SaveCounts>) {
         self.counters.get_or_init(|| counters);
+    }
+
+    /// Names what reads the statistics of the log service, where the access log is shipped to one.
+    /// The first call counts.
+    pub fn reads_log_statistics_of(&self, reader: LogStatistics) {
+        self.log_statistics.get_or_init(|| reader);
     }
 
     /// The one-time token for `POST /monitor/api/setup`, when there is no organiser yet. It is
@@ -381,9 +392,11 @@ fn routes() -> (Routes, Routes) {
         .routes(routes!(winners::winners))
         .routes(routes!(redeem::redeem))
         .routes(routes!(stats::stats))
+        .routes(routes!(log_stats::log_stats))
         .routes(routes!(audit::audit))
         .routes(routes!(qr::qr))
         .routes(routes!(queue_counts::queue))
+        .routes(routes!(packets::packets))
         .routes(routes!(users::delete))
         .merge(with_users);
     (anybodys, organisers)

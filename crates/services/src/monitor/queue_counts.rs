@@ -1,4 +1,5 @@
-//! `GET /monitor/api/queue`: which queue carries the packets, and how many bundles it holds.
+//! `GET /monitor/api/queue`: which queue carries the packets, and how many bundles
+//! it says to hold.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,6 +22,9 @@ pub(crate) struct QueueView {
     visible: u64,
     /// Bundles in a grab node's hands.
     invisible: u64,
+    /// Whether the backend's counts are exact. Where they are not, they may lag, be a lower bound,
+    /// or read 0 although there is something; `/monitor/api/packets` is exact in any case.
+    exact: bool,
 }
 
 /// Shows the queue's counts.
@@ -44,5 +48,6 @@ pub(crate) async fn queue(
         backend: monitor.queue.backend(),
         visible: counts.visible,
         invisible: counts.invisible,
+        exact: monitor.queue.counts_exactly(),
     }))
 }
