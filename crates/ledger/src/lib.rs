@@ -10,6 +10,7 @@
 //! - [`time`]: ledger time, which never goes back.
 //! - `codec`, `claiming`, `conflict`, `bundling`, `issue`, `import`, `search`, `counting`: how
 //!   values are written, and what calls and conflicts amount to, the same for every database.
+//! - `failures`: calls that failed, counted.
 //! - [`audit`]: the proof that the books balance, pure over one snapshot.
 //! - [`sqlite`]: the embedded default.
 //! - [`server`]: MySQL, MariaDB and PostgreSQL, for several processes.
@@ -23,6 +24,7 @@ mod codec;
 mod conflict;
 pub mod conformance;
 mod counting;
+mod failures;
 mod import;
 mod issue;
 pub mod model;

@@ -60,6 +60,7 @@ impl Directory {
     /// An empty directory, what announces changes to it, and what fills it.
     #[must_use]
     pub fn new(ledger: Arc<dyn Ledger>) -> (Arc<Self>, Announcer, Reader) {
+        tell(&HashMap::new());
         let (to_reader, announcements) = mpsc::channel(ANNOUNCEMENTS_MAX);
         let directory = Arc::new(Self {
             campaigns: ArcSwap::default(),
@@ -85,6 +86,14 @@ impl Directory {
     pub fn all(&self) -> Vec<Arc<Campaign>> {
         self.campaigns.load().values().cloned().collect()
     }
+}
+
+/// Notes for the metrics how many campaigns are open, and how many of those an audit has halted.
+fn tell(campaigns: &HashMap<CampaignId, Arc<Campaign>>) {
+    let open = || campaigns.values().filter(|it| it.closed_at.is_none());
+    let halted = open().filter(|campaign| campaign.halted.is_some());
+    metrics::gauge!("hongbao_open_campaigns").set(open().count() as f64);
+    metrics::gauge!("hongbao_halted_campaigns").set(halted.count() as f64);
 }
 
 impl Reader {
@@ -113,6 +122,7 @@ impl Reader {
             self.version = self.version.max(campaign.version);
             campaigns.insert(campaign.id, campaign);
         }
+        tell(&campaigns);
         self.directory.campaigns.store(Arc::new(campaigns));
         Ok(())
     }

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::wiring::Node;
-use crate::{config::Settings, secrets::Secrets};
+use crate::{config::Settings, secrets::Secrets, telemetry};
 
 /// How long a request may take until its response begins.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -164,6 +164,7 @@ impl Listeners {
             connections_max: INNER_CONNECTIONS_MAX,
             ..options
         };
+        gauge!("hongbao_connections_max").set(options.connections_max as f64);
         let public = routes(routers.public, routers.redpacket);
         let admin = routes(routers.admin, None);
         let mut listeners = vec![
@@ -232,8 +233,10 @@ fn metrics_router(handle: PrometheusHandle, access_log: Option<Arc<AccessLog>>) 
             counter!("hongbao_access_log_lines_total").absolute(stats.lines_written);
             counter!("hongbao_access_log_aggregated_total").absolute(stats.grabs_aggregated);
             counter!("hongbao_access_log_dropped_total").absolute(stats.grabs_dropped);
+            counter!("hongbao_access_log_errors_total").absolute(stats.write_errors);
         }
         gauge!("hongbao_up").set(1.0);
+        telemetry::process::tell();
         (
             [("content-type", "text/plain; version=0.0.4")],
             handle.render(),

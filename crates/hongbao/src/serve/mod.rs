@@ -143,7 +143,7 @@ async fn webpage(settings: Settings) -> anyhow::Result<ExitCode> {
     let stopping = CancellationToken::new();
     let pages = Pages {
         readiness: readiness.clone(),
-        metrics: telemetry::metrics()?,
+        metrics: telemetry::metrics(Role::Webpage)?,
     };
     let serving = listeners.serve_pages(pages, options(&settings), stopping.clone())?;
     println!("listening on http://{}", serving.public_address);

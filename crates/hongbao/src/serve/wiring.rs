@@ -77,7 +77,7 @@ impl Node {
         secrets: &Secrets,
         public_url: &str,
     ) -> anyhow::Result<Self> {
-        let metrics = telemetry::metrics()?;
+        let metrics = telemetry::metrics(plan.role)?;
         let role = plan.role;
         let opened = Opened::open(&plan.database).await?;
         let ledger = opened.ledger();

@@ -1,6 +1,6 @@
 //! What an error of a database server means for the books: again at once, later, or one bad row.
 
-use crate::LedgerError;
+use crate::{LedgerError, failures};
 
 /// A failed call inside this module: the database's own error, or one already in the ledger's
 /// words.
@@ -35,7 +35,7 @@ impl Fail {
 
     /// In the ledger's words.
     pub(super) fn judge(self) -> LedgerError {
-        match self {
+        let error = match self {
             Self::Ledger(error) => error,
             Self::Sql(error) => match fault(&error) {
                 Fault::Row | Fault::Unique => LedgerError::Corrupt(error.to_string()),
@@ -43,7 +43,9 @@ impl Fail {
                     LedgerError::Unavailable(error.to_string())
                 }
             },
-        }
+        };
+        failures::count(&error);
+        error
     }
 }
 

@@ -69,8 +69,9 @@ impl OffsetClock {
         if let Some(bounds) = best {
             let before = self.measured.swap(true, Ordering::Relaxed);
             let known = before.then(|| self.offset.load(Ordering::Relaxed));
-            self.offset
-                .store(corrected(known, bounds), Ordering::Relaxed);
+            let offset = corrected(known, bounds);
+            self.offset.store(offset, Ordering::Relaxed);
+            metrics::gauge!("hongbao_clock_behind_database_seconds").set(offset as f64 / 1e6);
         }
         Ok(())
     }

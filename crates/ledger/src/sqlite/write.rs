@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::Sqlit
 use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 
 use super::fault::{Fail, Fault, fault};
-use crate::LedgerError;
+use crate::{LedgerError, failures};
 
 /// Pages that may be written to the log before a checkpoint is asked for, roughly: 32 MB. The
 /// longer the log, the more changes of one page are moved into the file as one.
@@ -90,10 +90,15 @@ impl Writer {
     /// The failure in the ledger's words. Stops all writing when the disk has failed.
     pub(super) fn judge(&self, fail: Fail) -> LedgerError {
         let error = match fail {
-            Fail::Ledger(error) => return error,
-            Fail::Sql(error) => error,
+            Fail::Ledger(error) => error,
+            Fail::Sql(error) => self.judge_sql(&error),
         };
-        match fault(&error) {
+        failures::count(&error);
+        error
+    }
+
+    fn judge_sql(&self, error: &sqlx::Error) -> LedgerError {
+        match fault(error) {
             Fault::Broken => {
                 let reason = format!("stopped after a failed disk access; restart ({error})");
                 self.stop(reason.clone());

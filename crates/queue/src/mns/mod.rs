@@ -82,6 +82,7 @@ pub struct MnsQueue {
 
 impl From<MnsError> for QueueError {
     fn from(error: MnsError) -> Self {
+        metrics::counter!("hongbao_mns_errors_total").increment(1);
         Self(error.to_string())
     }
 }

@@ -258,6 +258,9 @@ impl Link {
             Ok(result) => result.map_err(LinkError::from),
             Err(_) => Err(LinkError::Late(self.call_timeout)),
         };
+        if result.is_err() {
+            metrics::counter!("hongbao_redis_errors_total").increment(1);
+        }
         self.note(number, result.is_ok());
         result
     }

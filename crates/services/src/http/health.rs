@@ -39,7 +39,11 @@ impl Readiness {
     /// Ready when each of `parts` has reported that it is; none has yet.
     #[must_use]
     pub fn expecting(parts: &[&'static str]) -> Arc<Self> {
-        let unheard = |&part| (part, Err("has not answered yet".to_owned()));
+        let unheard = |&part| {
+            tell(part, false);
+            (part, Err("has not answered yet".to_owned()))
+        };
+        metrics::gauge!("hongbao_draining").set(0.0);
         Arc::new(Self {
             draining: AtomicBool::new(false),
             parts: Mutex::new(parts.iter().map(unheard).collect()),
@@ -48,6 +52,7 @@ impl Readiness {
 
     /// Notes whether `part` is ready; a change is logged.
     pub fn report(&self, part: &'static str, heard: Result<(), String>) {
+        tell(part, heard.is_ok());
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let before = parts.insert(part, heard.clone());
         match (before, heard) {
@@ -60,6 +65,7 @@ impl Readiness {
     /// From now on not ready, whatever the parts say.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        metrics::gauge!("hongbao_draining").set(1.0);
     }
 
     /// Whether [`Self::drain`] was called.
@@ -116,6 +122,11 @@ impl Readiness {
             ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason)
         })
     }
+}
+
+/// Notes for the metrics whether `part` is ready.
+fn tell(part: &'static str, ready: bool) {
+    metrics::gauge!("hongbao_ready", "part" => part).set(if ready { 1.0 } else { 0.0 });
 }
 
 /// `/healthz`, and readiness under its three names.

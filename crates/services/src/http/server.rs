@@ -135,7 +135,7 @@ async fn accept(listener: &TcpListener, cores: &[mpsc::Sender<Accepted>], connec
             .send(Accepted {
                 stream,
                 peer,
-                _place: place,
+                _place: Place::new(place),
             })
             .await
             .is_err()
@@ -148,7 +148,30 @@ async fn accept(listener: &TcpListener, cores: &[mpsc::Sender<Accepted>], connec
 struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// A connection's place among those that may be, counted for as long as it is taken.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    open: metrics::Gauge,
+}
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        let open = metrics::gauge!("hongbao_connections");
+        open.increment(1.0);
+        Self {
+            _permit: permit,
+            open,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.decrement(1.0);
+    }
 }
 
 /// One thread and its runtime.

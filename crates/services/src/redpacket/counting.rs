@@ -10,7 +10,7 @@ use rules::{Tally, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::Redpacket;
+use super::{Redpacket, telling::Telling};
 use crate::monitor::SaveCounts;
 
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -41,6 +41,8 @@ pub struct Counting {
     /// What was offered and not taken, and up to when it counts. Offered again unchanged: if the
     /// ledger has taken it after all, it knows by the time.
     offered: Option<(Timestamp, Vec<Counts>)>,
+    /// What this process's metrics say.
+    telling: Telling,
 }
 
 impl Counting {
@@ -59,6 +61,7 @@ impl Counting {
                 asked,
                 fresh,
                 offered,
+                telling: Telling::new(),
             },
         ))
     }
@@ -117,13 +120,18 @@ impl Counting {
     /// Takes what was counted since the last time.
     fn collect(&mut self, upto: Timestamp) {
         let second = upto.micros().div_euclid(1_000_000);
+        let (mut packets, mut bundles) = (0, 0);
         for rain in self.redpacket.rains.load().values() {
+            packets += rain.stock.free();
+            bundles += rain.stock.bundles();
             let tally = rain.counters.take();
             if !tally.is_empty() {
+                self.telling.grabs(&tally);
                 let place = (rain.view().campaign.no, second);
                 self.fresh.entry(place).or_default().add(&tally);
             }
         }
+        self.telling.stock(packets, bundles);
     }
 
     async fn offer(&mut self) -> Result<(), LedgerError> {

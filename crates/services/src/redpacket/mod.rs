@@ -7,7 +7,7 @@
 //! - `committer`: the group commit; `follow`: the claims that other replicas committed; `forget`:
 //!   those of closed campaigns; `look`: the look a repeated tap gets; `supplier`: bundles from the
 //!   queue and back.
-//! - [`counting`]: counts into the ledger, each second.
+//! - [`counting`]: counts into the ledger, each second; `telling`: into this process's metrics.
 //! - `answer`: bytes on the wire.
 //! - [`campaign`], [`campaigns`], [`wins`], [`events`]: the other endpoints.
 
@@ -25,6 +25,7 @@ mod rain;
 pub(crate) mod short_lane;
 mod stock;
 mod supplier;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod winners;

@@ -254,6 +254,11 @@ impl Stock {
         self.free.load(Ordering::Acquire)
     }
 
+    /// How many bundles lie here.
+    pub(crate) fn bundles(&self) -> usize {
+        lock(&self.shelf).bundles.len()
+    }
+
     /// Whether grabs wait for packets.
     #[cfg(test)]
     fn has_waiting(&self) -> bool {
