@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
             asked_at: now,
         };
         let asks: Vec<_> = (first..rows.min(first + batch)).map(ask).collect();
-        let results = ledger.claim(0, &asks).await?;
+        let results = ledger.claim(0, &asks).await?.results;
         let all_won = results.iter().all(|r| matches!(r, ClaimResult::Won(_)));
         anyhow::ensure!(all_won, "a claim was not won");
     }

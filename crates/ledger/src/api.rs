@@ -143,9 +143,8 @@ pub trait Ledger: Send + Sync + 'static {
 
     // --- Claims ---
 
-    /// Claims in one transaction through fence slot `slot` (0–15); results in the order of
-    /// `asks`. Durable when it returns.
-    async fn claim(&self, slot: u8, asks: &[ClaimAsk]) -> Result<Vec<ClaimResult>, ClaimError>;
+    /// Claims in one transaction through fence slot `slot` (0–15). Durable when it returns.
+    async fn claim(&self, slot: u8, asks: &[ClaimAsk]) -> Result<Claimed, ClaimError>;
 
     /// After [`ClaimError::InDoubt`]: waits for the slot's lock, then reads each claim by its
     /// id. `Some`: it is durable. `None`: it never will be, and the packet is free.

@@ -1,5 +1,7 @@
 //! What the ledger keeps, as plain data.
 
+use std::ops::Range;
+
 use rules::{
     CampaignId, ClaimId, Fen, GrabId, PacketId, Rules, Seed, Split, Tally, Timestamp, Tranche,
     UserId, WinLimit,
@@ -236,6 +238,24 @@ pub struct Lead {
 /// How many claims of a campaign a node knows, by fence slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen(pub [u64; 16]);
+
+impl Seen {
+    /// How many claims that are, over all slots.
+    #[must_use]
+    pub fn claims(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// What became of a batch of asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// In the order of the asks.
+    pub results: Vec<ClaimResult>,
+    /// For each campaign with new wins, how many claims the slot had before and has with this
+    /// batch: all between are the batch's own. Empty where no other process can claim.
+    pub took: Vec<(CampaignNo, Range<u64>)>,
+}
 
 /// What an acknowledgement means on a database.
 #[derive(Clone, Debug, PartialEq, Eq)]

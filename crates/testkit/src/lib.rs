@@ -4,6 +4,7 @@
 //! Only tests depend on this crate. A server that is not installed is a failure, never a skip:
 //! `scripts/setup.sh test` installs them all.
 
+pub mod certificate;
 pub mod cut_proxy;
 pub mod haproxy;
 pub mod mariadb;
@@ -13,6 +14,7 @@ pub mod redis_cluster;
 pub mod server;
 mod shared;
 
+pub use certificate::Certificate;
 pub use cut_proxy::{Cut, CutProxy};
 pub use haproxy::HaProxy;
 pub use mariadb::MariaDb;

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, chown},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -15,6 +15,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
+    certificate::Certificate,
     server::{Server, answers, free_port},
     shared::clean_up_at_exit,
 };
@@ -93,6 +94,25 @@ impl Postgres {
         };
         server.sql(&format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'"));
         server
+    }
+
+    /// Starts a server that takes encrypted connections too.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_with_tls(certificate: &Certificate) -> Self {
+        let (key, server) = (certificate.key(), certificate.server());
+        let modes = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(&key, modes).expect("its maker may say who reads a key");
+        for path in [certificate.folder(), &key, &server] {
+            give_away(path);
+        }
+        Self::start_with(&[
+            "ssl=on",
+            &format!("ssl_cert_file={}", server.display()),
+            &format!("ssl_key_file={}", key.display()),
+        ])
     }
 
     /// The port of 127.0.0.1 that it listens on.

@@ -256,7 +256,7 @@ impl Rain {
 
     /// Claims through slot 0.
     pub async fn claim(&self, asks: &[ClaimAsk]) -> Vec<ClaimResult> {
-        let results = self.ledger.claim(0, asks).await.unwrap();
+        let results = self.ledger.claim(0, asks).await.unwrap().results;
         assert_eq!(results.len(), asks.len());
         results
     }

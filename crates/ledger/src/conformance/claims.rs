@@ -85,7 +85,7 @@ pub async fn many_batches_at_once_give_each_packet_once(bench: Bench) {
                     rain.ask(&format!("user {}", (batch * 20 + n) % 90), 1, index)
                 };
                 let asks: Vec<_> = (0..20).map(ask).collect();
-                let results = rain.ledger.claim(slot * 2, &asks).await.unwrap();
+                let results = rain.ledger.claim(slot * 2, &asks).await.unwrap().results;
                 won.extend(results.into_iter().filter_map(|result| match result {
                     ClaimResult::Won(win) => Some(win),
                     _ => None,

@@ -50,7 +50,7 @@ pub async fn each_slot_counts_its_claims(bench: Bench) {
     let two = Rain::open(&bench, 40, WinLimit::ONE).await;
     for (slot, index) in [(0, 1), (15, 2), (15, 3), (7, 4)] {
         let ask = one.ask(&format!("user {index}"), 1, index);
-        won(&one.ledger.claim(slot, &[ask]).await.unwrap()[0]);
+        won(&one.ledger.claim(slot, &[ask]).await.unwrap().results[0]);
     }
     two.win("ann", 1).await;
     let asked = [two.campaign.no, CampaignNo(999), one.campaign.no];
@@ -75,7 +75,7 @@ pub async fn a_follower_misses_nothing(bench: Bench) {
         let ask = rain.ask(&format!("user {index}"), 1, index);
         let slot = (index * 7 % 16) as u8;
         let user = ask.user.clone();
-        let win = won(&rain.ledger.claim(slot, &[ask]).await.unwrap()[0]);
+        let win = won(&rain.ledger.claim(slot, &[ask]).await.unwrap().results[0]);
         right.insert(win.packet, (user, win));
         if index % 11 == 0 {
             follower.follow(&rain).await;
@@ -122,7 +122,7 @@ pub async fn nothing_is_missed_while_many_claim(bench: Bench) {
                     let first = u32::from(node) * 40 + 2 * n + 1;
                     let asks = [first, first + 1].map(|i| rain.ask(&format!("user {i}"), 1, i));
                     // Two nodes share each slot, as they do where there are more than 16.
-                    let results = rain.ledger.claim(node / 2, &asks).await.unwrap();
+                    let results = rain.ledger.claim(node / 2, &asks).await.unwrap().results;
                     results.iter().map(won).for_each(drop);
                 }
             })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rules::{Outcome, Tally, Timestamp, WinLimit};
 
 use super::bench::{Bench, Rain, all_wins, new_campaign, once, user, won};
-use crate::{CampaignNo, Change, ClaimResult, Counts, Gap, Ledger, NodeId, Once};
+use crate::{CampaignNo, Change, ClaimResult, Counts, Gap, Ledger, NodeId, Once, Seen};
 
 /// A fresh ledger, and the same as another process has it open, under the same clock.
 pub struct Shared {
@@ -127,7 +127,7 @@ pub async fn processes_see_one_another(shared: Shared) {
         rain.ask("ann", 1, 2),
         rain.ask("eve", 1, 3),
     ];
-    let results = other.claim(0, &asks).await.unwrap();
+    let results = other.claim(0, &asks).await.unwrap().results;
     assert_eq!(results[0], ClaimResult::PacketTaken);
     assert_eq!(results[1], ClaimResult::AtLimit(win.clone()));
     let eves = won(&results[2]);
@@ -136,6 +136,56 @@ pub async fn processes_see_one_another(shared: Shared) {
     let refund = other.close_campaign(id).await.unwrap();
     assert_eq!(rain.ledger.close_campaign(id).await.unwrap(), refund);
     rain.balanced().await;
+}
+
+/// Processes that claim through one slot at once, some asks in vain: each is told the places its
+/// own wins took, which follow one another without a gap, and behind a place are its claims.
+pub async fn a_batch_tells_which_places_it_took(shared: Shared) {
+    let rain = Rain::open(&shared.bench, 64, WinLimit::ONE).await;
+    let no = rain.campaign.no;
+    let mut tasks = Vec::new();
+    for n in 0..8_u32 {
+        let ledgers = [&shared.bench.ledger, &shared.other];
+        let ledger = ledgers[n as usize % 2].clone();
+        // Every second packet is asked for twice, by users who ask once.
+        let asks: Vec<_> = (1..=8)
+            .map(|index| rain.ask(&format!("user {n} {index}"), 1, index + n * 4))
+            .collect();
+        tasks.push(tokio::spawn(async move {
+            ledger.claim(2, &asks).await.unwrap()
+        }));
+    }
+    let mut places = Vec::new();
+    for task in tasks {
+        let claimed = task.await.unwrap();
+        let wins = claimed.results.iter();
+        let wins: Vec<_> = wins
+            .filter(|result| matches!(result, ClaimResult::Won(_)))
+            .map(|result| won(result).packet)
+            .collect();
+        match &claimed.took[..] {
+            [] => assert!(wins.is_empty()),
+            [(campaign, took)] => {
+                assert_eq!(*campaign, no);
+                assert_eq!(took.end - took.start, wins.len() as u64);
+                places.push((took.clone(), wins));
+            }
+            more => panic!("one campaign, and {more:?}"),
+        }
+    }
+    places.sort_by_key(|(took, _)| took.start);
+    let mut before = Seen::default();
+    let (all, seen) = rain.ledger.wins_after(no, &before).await.unwrap();
+    assert_eq!(seen.claims(), all.len() as u64);
+    for (took, wins) in places {
+        assert_eq!(took.start, before.0[2], "no gap");
+        let (after, _) = shared.other.wins_after(no, &before).await.unwrap();
+        for packet in wins {
+            assert!(after.iter().any(|(_, win)| win.packet == packet));
+        }
+        before.0[2] = took.end;
+    }
+    assert_eq!(before, seen, "none is anybody else's");
 }
 
 /// One key used in two processes at once makes one campaign.
@@ -168,7 +218,8 @@ macro_rules! ledger_conformance_shared {
     ($fresh:path) => {
         mod shared {
             $crate::ledger_conformance_shared! { @ $fresh; living_nodes_leave_no_gap,
-                a_lost_node_is_noticed, a_slow_node_counts_on, processes_see_one_another,
+                a_lost_node_is_noticed, a_slow_node_counts_on, a_batch_tells_which_places_it_took,
+                processes_see_one_another,
                 one_key_in_two_processes }
         }
     };

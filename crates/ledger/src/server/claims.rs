@@ -23,7 +23,7 @@ use super::{
     value::values,
 };
 use crate::{
-    CampaignNo, ClaimAsk, ClaimError, ClaimResult,
+    CampaignNo, ClaimAsk, ClaimError, Claimed,
     claiming::{Batch, NewClaim, Spoilt, several},
     codec,
     codec::corrupt,
@@ -37,8 +37,8 @@ const COMMIT_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 /// What became of a batch within its transaction.
 enum Decided {
-    /// The results, and what is to be booked with them.
-    Done(Vec<ClaimResult>, Option<Booking>),
+    /// What is told of them, and what is to be booked with them.
+    Done(Claimed, Option<Booking>),
     /// Nothing of it may be written: it is to be done without these campaigns.
     Spoilt(Spoilt),
 }
@@ -48,10 +48,10 @@ pub(super) async fn claim(
     inner: &Inner,
     slot: u8,
     asks: &[ClaimAsk],
-) -> Result<Vec<ClaimResult>, ClaimError> {
+) -> Result<Claimed, ClaimError> {
     assert!(slot < SLOTS, "a fence has 16 slots");
     if asks.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Claimed::default());
     }
     let mut spoilt = Spoilt::new();
     let claimed = claim_but(inner, slot, asks, &mut spoilt).await;
@@ -62,28 +62,28 @@ pub(super) async fn claim(
 }
 
 /// Claims, leaving out the campaigns that turn out to be `spoilt`; again after a deadlock or a
-/// lock time-out, and with more care after a row that the database refuses.
+/// lock time-out, and with more care after a row that is in the way or that the database refuses.
 async fn claim_but(
     inner: &Inner,
     slot: u8,
     asks: &[ClaimAsk],
     spoilt: &mut Spoilt,
-) -> Result<Vec<ClaimResult>, ClaimError> {
+) -> Result<Claimed, ClaimError> {
     let mut patience = Patience::new();
-    let mut care = Care::Usual;
+    let mut care = Care::least(inner.dialect());
     let deadline = Instant::now() + CLAIM_TIMEOUT;
     loop {
         let tried = attempt(inner, (slot, deadline), asks, spoilt, care).await;
         match tried {
-            Ok(Some(results)) => return Ok(results),
+            Ok(Some(claimed)) => return Ok(claimed),
             // Without the campaigns that were found to be spoilt.
             Ok(None) => {}
             Err(CommitFault::Unknown(fail)) => {
                 return Err(ClaimError::InDoubt(fail.judge().to_string()));
             }
             Err(CommitFault::NotDone(fail)) => {
-                if fail.fault() == Fault::Row && care == Care::Usual {
-                    care = Care::EachRow;
+                if let Some(more) = care.after(fail.fault()) {
+                    care = more;
                 } else if !patience.lasts(&fail).await {
                     return Err(ClaimError::NotDone(fail.judge()));
                 }
@@ -99,7 +99,7 @@ async fn attempt(
     asks: &[ClaimAsk],
     spoilt: &mut Spoilt,
     care: Care,
-) -> Result<Option<Vec<ClaimResult>>, CommitFault> {
+) -> Result<Option<Claimed>, CommitFault> {
     let wanted = asks.iter().map(|ask| ask.campaign);
     let wanted = wanted.filter(|no| !spoilt.contains_key(no)).collect();
     let begun = fence::begin(inner, slot, wanted, spoilt, deadline).await;
@@ -119,13 +119,13 @@ async fn attempt(
         }
     };
     match decided {
-        Decided::Done(results, None) => {
+        Decided::Done(claimed, None) => {
             tx.rollback().await.map_err(CommitFault::NotDone)?;
-            Ok(Some(results))
+            Ok(Some(claimed))
         }
-        Decided::Done(results, Some(booking)) => {
+        Decided::Done(claimed, Some(booking)) => {
             booking.commit(tx, COMMIT_TIMEOUT).await?;
-            Ok(Some(results))
+            Ok(Some(claimed))
         }
         Decided::Spoilt(more) => {
             tx.rollback().await.map_err(CommitFault::NotDone)?;
@@ -164,7 +164,9 @@ async fn decide(
         return Err(corrupt(format!("{inserted} claims were written and {won} won")).into());
     }
     let booking = fence.booking(&books, batch.claimed_at)?;
-    Ok(Decided::Done(batch.results(), booking))
+    let took = fence.taken_by(&books);
+    let results = batch.results();
+    Ok(Decided::Done(Claimed { results, took }, booking))
 }
 
 /// Inserts a round and decides it; tells how many rows were inserted.

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
-    ClaimResult, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign,
-    NewUser, NodeId, Once, Organiser, Refund, Seen, Totals, User, Wave, Win, Winner, WinnersQuery,
+    Claimed, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign, NewUser,
+    NodeId, Once, Organiser, Refund, Seen, Totals, User, Wave, Win, Winner, WinnersQuery,
     api::Result,
 };
 
@@ -142,7 +142,7 @@ impl Ledger for ServerLedger {
         done!(bundles::mark_sent(&self.inner, lead, bundles))
     }
 
-    async fn claim(&self, slot: u8, asks: &[ClaimAsk]) -> Result<Vec<ClaimResult>, ClaimError> {
+    async fn claim(&self, slot: u8, asks: &[ClaimAsk]) -> Result<Claimed, ClaimError> {
         claims::claim(&self.inner, slot, asks).await
     }
 

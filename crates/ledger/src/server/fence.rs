@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -144,6 +145,18 @@ impl Fence {
         };
         let each: Vec<_> = self.claims.iter().map(one).collect();
         format!("SELECT {}", each.join(" + "))
+    }
+
+    /// How many claims of each campaign the slot had before, and has with these.
+    pub(super) fn taken_by(
+        &self,
+        books: &BTreeMap<CampaignNo, Booked>,
+    ) -> Vec<(CampaignNo, Range<u64>)> {
+        let one = |(campaign, booked): (&CampaignNo, &Booked)| {
+            let before = self.claims[campaign].cast_unsigned();
+            (*campaign, before..before + booked.claims)
+        };
+        books.iter().map(one).collect()
     }
 
     /// What is to be added to the slot's rows; `None` when it is nothing.

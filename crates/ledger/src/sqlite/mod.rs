@@ -47,8 +47,8 @@ use self::{fault::Fail, open::Inner};
 pub use self::{migrate::SCHEMA, open::OpenError};
 use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
-    ClaimResult, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign,
-    NewUser, NodeId, Once, Organiser, Refund, Seen, Totals, User, Wave, Win, Winner, WinnersQuery,
+    Claimed, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign, NewUser,
+    NodeId, Once, Organiser, Refund, Seen, Totals, User, Wave, Win, Winner, WinnersQuery,
     api::Result,
 };
 
@@ -188,8 +188,13 @@ impl Ledger for SqliteLedger {
         self.answer(bundles::mark_sent(&self.inner, lead, bundles).await)
     }
 
-    async fn claim(&self, slot: u8, asks: &[ClaimAsk]) -> Result<Vec<ClaimResult>, ClaimError> {
-        claims::claim(&self.inner, slot, asks).await
+    async fn claim(&self, slot: u8, asks: &[ClaimAsk]) -> Result<Claimed, ClaimError> {
+        let results = claims::claim(&self.inner, slot, asks).await?;
+        // This process is alone on its file: nobody's claims but its own are to be followed.
+        Ok(Claimed {
+            results,
+            took: Vec::new(),
+        })
     }
 
     async fn settle(&self, _slot: u8, asks: &[ClaimAsk]) -> Result<Vec<Option<Win>>> {

@@ -5,6 +5,7 @@
     reason = "a call that fails here is a test that fails"
 )]
 
+mod encrypted;
 mod mariadb;
 mod on_servers;
 mod outcomes;

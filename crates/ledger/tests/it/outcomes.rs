@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ledger::{
-    ClaimAsk, ClaimError, ClaimResult, Ledger as _, ServerLedger,
+    ClaimAsk, ClaimError, ClaimResult, Claimed, Ledger as _, ServerLedger,
     conformance::bench::{Bench, Rain, won},
 };
 use rules::WinLimit;
@@ -72,7 +72,7 @@ impl Stranger {
 }
 
 /// A task that claims, and what comes of it.
-type Claiming = JoinHandle<Result<Vec<ClaimResult>, ClaimError>>;
+type Claiming = JoinHandle<Result<Claimed, ClaimError>>;
 
 /// Begins to claim through slot 0, and goes on once the claim waits for somebody's lock. One that
 /// has given up before that was seen, on a machine with much else to do, is begun anew.
@@ -113,12 +113,12 @@ async fn a_deadlock_is_rolled_back_and_tried_again(backend: Backend) {
     // Has to wait for the claim's packet 1, which waits for the stranger's packet 2.
     stranger.claim(rain.campaign.no.0, 1..=1).await;
     stranger.run("ROLLBACK".into()).await;
-    let results = match claiming.await.unwrap() {
+    let claimed = match claiming.await.unwrap() {
         // It had waited for too long before the stranger came to want what it has.
         Err(ClaimError::NotDone(_)) => bench.ledger.claim(0, &asks).await,
         claimed => claimed,
     };
-    for result in results.unwrap() {
+    for result in claimed.unwrap().results {
         won(&result);
     }
     assert_eq!(rain.balanced().await.packets.claimed, 2);
@@ -143,9 +143,10 @@ async fn a_lock_that_stays_held_ends_in_not_done(backend: Backend) {
         .ledger
         .claim(4, &[rain.ask("bob", 1, 2)])
         .await
-        .unwrap()[0]);
+        .unwrap()
+        .results[0]);
     stranger.run("ROLLBACK".into()).await;
-    won(&bench.ledger.claim(3, &asks).await.unwrap()[0]);
+    won(&bench.ledger.claim(3, &asks).await.unwrap().results[0]);
     assert_eq!(rain.balanced().await.packets.claimed, 2);
 }
 
@@ -170,7 +171,7 @@ async fn a_commit_whose_answer_is_lost_is_settled_as_won(backend: Backend) {
     );
     assert_eq!(proxy.cuts(), 1);
     let settled = ledger.settle(5, &asks).await.unwrap();
-    let again = ledger.claim(5, &asks).await.unwrap();
+    let again = ledger.claim(5, &asks).await.unwrap().results;
     for (settled, again) in settled.into_iter().zip(&again) {
         assert_eq!(settled, Some(won(again)), "the same win");
     }
@@ -190,8 +191,16 @@ async fn a_commit_that_was_never_sent_is_settled_as_free(backend: Backend) {
     );
     assert_eq!(ledger.settle(5, &asks).await.unwrap(), [None, None]);
     // Nobody has them: another may, and so may the same users.
-    won(&ledger.claim(6, &[rain.ask("eve", 1, 1)]).await.unwrap()[0]);
-    won(&ledger.claim(5, &[rain.ask("ann", 1, 2)]).await.unwrap()[0]);
+    won(&ledger
+        .claim(6, &[rain.ask("eve", 1, 1)])
+        .await
+        .unwrap()
+        .results[0]);
+    won(&ledger
+        .claim(5, &[rain.ask("ann", 1, 2)])
+        .await
+        .unwrap()
+        .results[0]);
     assert_eq!(rain.balanced().await.packets.claimed, 2);
 }
 
@@ -213,7 +222,7 @@ async fn settling_waits_for_a_commit_that_comes_late(backend: Backend) {
             break settled;
         }
     };
-    let again = ledger.claim(5, &asks).await.unwrap();
+    let again = ledger.claim(5, &asks).await.unwrap().results;
     assert_eq!(settled, [Some(won(&again[0]))]);
     assert_eq!(rain.balanced().await.packets.claimed, 1);
 }
@@ -233,8 +242,8 @@ async fn a_claim_given_up_leaves_nothing(backend: Backend) {
     let results = loop {
         // Until the database has noticed that the other connection is gone.
         let asks = [rain.ask("bob", 1, 1), rain.ask("ann", 1, 2)];
-        if let Ok(results) = bench.ledger.claim(0, &asks).await {
-            break results;
+        if let Ok(claimed) = bench.ledger.claim(0, &asks).await {
+            break claimed.results;
         }
     };
     for result in &results {
@@ -253,14 +262,18 @@ async fn broken_connections_are_replaced(backend: Backend) {
         claims.push(tokio::spawn(async move {
             let name = format!("user {slot}");
             let ask = rain.ask(&name, 1, u32::from(slot) + 1);
-            ledger.claim(slot, &[ask]).await.unwrap()
+            ledger.claim(slot, &[ask]).await.unwrap().results
         }));
     }
     for claim in claims {
         won(&claim.await.unwrap()[0]);
     }
     proxy.break_all();
-    let results = ledger.claim(0, &[rain.ask("late", 1, 8)]).await.unwrap();
+    let results = ledger
+        .claim(0, &[rain.ask("late", 1, 8)])
+        .await
+        .unwrap()
+        .results;
     assert!(matches!(results[..], [ClaimResult::Won(_)]));
     assert_eq!(rain.balanced().await.packets.claimed, 5);
 }

@@ -64,7 +64,7 @@ async fn claim_at_random(
                 rain.ask(&name, 1, numbers.below(packets) + 1)
             })
             .collect();
-        let results = ledger.claim(slot, &asks).await.unwrap();
+        let results = ledger.claim(slot, &asks).await.unwrap().results;
         for (ask, result) in asks.iter().zip(results) {
             match result {
                 ClaimResult::Won(win) => {
@@ -144,7 +144,7 @@ async fn claims_and_close_exclude_each_other(backend: Backend) {
     assert_eq!(report.packets.claimed, answered);
     assert_eq!(refund.packets, 400 - answered);
     let late = rain.ask("late", 1, 1);
-    let results = handles[0].claim(9, &[late]).await.unwrap();
+    let results = handles[0].claim(9, &[late]).await.unwrap().results;
     assert_eq!(results, [ClaimResult::Closed]);
 }
 
@@ -160,7 +160,7 @@ async fn an_ordinal_that_another_took_is_followed_by_the_next(backend: Backend) 
             let asks: Vec<_> = (0..3)
                 .map(|n| rain.ask("ann", 1, u32::from(slot) * 3 + n + 1))
                 .collect();
-            ledger.claim(slot, &asks).await.unwrap()
+            ledger.claim(slot, &asks).await.unwrap().results
         }));
     }
     let mut ordinals = Vec::new();
@@ -195,7 +195,7 @@ async fn a_look_waits_for_what_is_being_committed(backend: Backend) {
                 let users = [ask.user.clone()];
                 handles[1].look(rain.campaign.no, &users).await.unwrap()
             });
-            let win = won(&claimed.unwrap()[0]);
+            let win = won(&claimed.unwrap().results[0]);
             if !looked[0].is_empty() {
                 assert_eq!(looked[0], std::slice::from_ref(&win));
             }

@@ -275,7 +275,7 @@ async fn a_full_disk_gives_nothing_keeps_everything_and_recovers() {
     std::fs::write(&ballast, vec![0; 256 * 1024]).unwrap();
     let refused = loop {
         match claim(answered + 1).await {
-            Ok(results) => all_won(&results),
+            Ok(claimed) => all_won(&claimed.results),
             Err(error) => break error,
         }
         answered += 50;
@@ -292,8 +292,8 @@ async fn a_full_disk_gives_nothing_keeps_everything_and_recovers() {
     assert_eq!(rain.balanced().await.packets.claimed, u64::from(answered));
     assert!(claim(answered + 1).await.is_err(), "still full");
     std::fs::remove_file(ballast).unwrap();
-    let results = claim(answered + 1).await.unwrap();
-    all_won(&results);
+    let claimed = claim(answered + 1).await.unwrap();
+    all_won(&claimed.results);
     assert_eq!(
         rain.balanced().await.packets.claimed,
         u64::from(answered) + 50

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ledger::{BundleKey, Campaign, Lead, LedgerError, WaveState};
+use ledger::{BundleKey, Campaign, Lead, LedgerError, Seen, WaveState};
 use queue::QueueName;
 use rules::CampaignId;
 use tokio_util::sync::CancellationToken;
@@ -122,7 +122,8 @@ async fn fill_again(monitor: &Monitor, lead: Lead, id: CampaignId) -> Result<(),
 
 /// Sends again what is stranded of one campaign.
 async fn reconcile(monitor: &Monitor, lead: Lead, campaign: &Campaign) -> Result<(), IssueError> {
-    if monitor.ledger.totals(campaign.no).await?.claims >= campaign.packets_issued() {
+    let seen = monitor.ledger.seen(&[campaign.no]).await?;
+    if seen.iter().map(Seen::claims).sum::<u64>() >= campaign.packets_issued() {
         return Ok(());
     }
     // While bundles wait in the queue, those that nobody holds are most likely among them: to

@@ -225,7 +225,12 @@ impl Bench {
             grab_id: None,
             asked_at: now,
         };
-        let results = self.ledger.claim(0, &[ask]).await.expect("the ledger");
+        let results = self
+            .ledger
+            .claim(0, &[ask])
+            .await
+            .expect("the ledger")
+            .results;
         assert!(matches!(results[0], ClaimResult::Won(_)), "{results:?}");
     }
 

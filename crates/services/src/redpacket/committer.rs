@@ -149,10 +149,23 @@ impl Committer {
         let asks: Vec<ClaimAsk> = batch.iter().map(|claim| claim.ask.clone()).collect();
         metrics::histogram!("hongbao_claim_batch_size").record(asks.len() as f64);
         match self.ledger.claim(self.slot, &asks).await {
-            Ok(results) => {
+            Ok(claimed) => {
+                let results = claimed.results;
                 assert_eq!(results.len(), batch.len(), "one result for each ask");
+                let took: Vec<_> = claimed
+                    .took
+                    .into_iter()
+                    .filter_map(|(campaign, places)| {
+                        let claim = batch.iter().find(|claim| claim.ask.campaign == campaign)?;
+                        Some((claim.rain.clone(), places))
+                    })
+                    .collect();
                 for (claim, result) in batch.into_iter().zip(results) {
                     self.finish(claim, result);
+                }
+                // Now that each is recorded.
+                for (rain, places) in took {
+                    rain.followed.took(self.slot, places);
                 }
             }
             Err(ClaimError::NotDone(error)) => {

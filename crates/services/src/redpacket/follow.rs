@@ -2,10 +2,12 @@
 //! left: "the same win again" and "sold out" are then right everywhere within a second.
 //!
 //! What is followed is each slot's count, taken under its lock, never a time: no clock can make
-//! a claim be passed over. A node's own claims come past here, too, and change nothing. Where one
+//! a claim be passed over. Of its own claims a node knows which places of its slot they took, so
+//! it need not read them again; some come past here all the same, and change nothing. Where one
 //! process is alone on its ledger nothing has to be followed.
 
 use std::{
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -25,15 +27,48 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 /// How far the claims of one campaign are known here.
 #[derive(Default)]
 pub(super) struct Followed {
-    seen: Mutex<Seen>,
+    known: Mutex<Known>,
     /// Whether the campaign has closed and all its claims are known: no more will come.
     to_the_end: AtomicBool,
+}
+
+/// Claims of one campaign, by their places in their slots.
+#[derive(Default)]
+struct Known {
+    /// All up to these are known.
+    seen: Seen,
+    /// The latest of this node's own that follow one another without a gap, and their slot.
+    own: (usize, Range<u64>),
+}
+
+impl Known {
+    /// Goes on over the node's own claims.
+    fn go_on(&mut self) {
+        let (slot, own) = &self.own;
+        let seen = &mut self.seen.0[*slot];
+        if own.contains(seen) {
+            *seen = own.end;
+        }
+    }
 }
 
 impl Followed {
     /// Notes that all claims up to `seen` are known.
     pub(super) fn reached(&self, seen: Seen) {
-        *lock(&self.seen) = seen;
+        let mut known = lock(&self.known);
+        known.seen = seen;
+        known.go_on();
+    }
+
+    /// Notes that this node has made the claims at `places` of `slot`, and knows them all.
+    pub(super) fn took(&self, slot: u8, places: Range<u64>) {
+        let (mut known, slot) = (lock(&self.known), usize::from(slot));
+        if known.own.0 == slot && known.own.1.end == places.start {
+            known.own.1.end = places.end;
+        } else {
+            known.own = (slot, places);
+        }
+        known.go_on();
     }
 
     /// Whether no more claims will come.
@@ -42,7 +77,7 @@ impl Followed {
     }
 
     fn seen(&self) -> Seen {
-        *lock(&self.seen)
+        lock(&self.known).seen
     }
 }
 
@@ -120,5 +155,54 @@ impl Redpacket {
             tell_if_all_claimed(&*self.ledger, rain);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot_3(count: u64) -> Seen {
+        let mut seen = Seen::default();
+        seen.0[3] = count;
+        seen
+    }
+
+    #[test]
+    fn its_own_claims_need_not_be_read() {
+        let followed = Followed::default();
+        followed.reached(slot_3(10));
+        followed.took(3, 10..15);
+        assert_eq!(followed.seen(), slot_3(15));
+        followed.took(3, 15..17);
+        assert_eq!(followed.seen(), slot_3(17));
+        // Read meanwhile, and noted late: what came after it is known all the same.
+        followed.reached(slot_3(12));
+        assert_eq!(followed.seen(), slot_3(17));
+    }
+
+    #[test]
+    fn claims_of_another_node_in_the_same_slot_are_not_passed_over() {
+        let followed = Followed::default();
+        followed.reached(slot_3(10));
+        followed.took(3, 10..15);
+        // Somebody else has made two.
+        followed.took(3, 17..20);
+        assert_eq!(followed.seen(), slot_3(15), "15 and 16 are to be read");
+        followed.reached(slot_3(16));
+        assert_eq!(followed.seen(), slot_3(16));
+        followed.reached(slot_3(17));
+        assert_eq!(followed.seen(), slot_3(20));
+        followed.reached(slot_3(21));
+        assert_eq!(followed.seen(), slot_3(21));
+    }
+
+    #[test]
+    fn claims_made_before_any_were_read_are_no_excuse() {
+        let followed = Followed::default();
+        followed.took(3, 10..15);
+        assert_eq!(followed.seen(), Seen::default(), "0 to 9 are to be read");
+        followed.reached(slot_3(10));
+        assert_eq!(followed.seen(), slot_3(15));
     }
 }
