@@ -66,7 +66,7 @@ async fn every_route_but_setup_and_login_needs_the_organiser() {
             }
         }
     }
-    assert_eq!(routes, 20, "every route is in the document");
+    assert_eq!(routes, 22, "every route is in the document");
 }
 
 #[tokio::test]

@@ -244,7 +244,7 @@ async fn the_queue_and_the_link_are_shown() {
     let queue = bench.get("/monitor/api/queue").await.json();
     assert_eq!(
         queue,
-        json!({"backend": "memory", "visible": 4, "invisible": 0})
+        json!({"backend": "memory", "visible": 4, "invisible": 0, "exact": true})
     );
     let picture = bench.get(&format!("{CAMPAIGNS}/{id}/qr.svg")).await;
     assert_eq!(picture.headers["content-type"], "image/svg+xml");
