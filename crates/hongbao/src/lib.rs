@@ -7,8 +7,10 @@
 //! - [`client`]: subcommands that talk to a server.
 //! - [`offline`]: subcommands that need none.
 //! - [`health`]: the probe of a container.
-//! - [`cloud`]: the cloud's own services offline, for development.
+//! - [`autoscale`]: scales the services' containers; [`cloud`]: the cloud's own services offline,
+//!   for development.
 
+pub mod autoscale;
 pub mod check;
 pub mod client;
 pub mod cloud;

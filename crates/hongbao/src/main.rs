@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use hongbao::{check, client, cloud, config::Settings, health, offline, serve, telemetry};
+use hongbao::{
+    autoscale, check, client, cloud, config::Settings, health, offline, serve, telemetry,
+};
 
 /// A grab allocates a dozen small things and frees them on the same thread; this allocator makes
 /// that cheaper than the system's does.
@@ -54,6 +56,8 @@ enum Command {
     },
     /// Ask the service on this machine whether it is ready: the probe of a container.
     Health(health::HealthArgs),
+    /// Keep the labelled services of a Compose project between their bounds by their use of CPU.
+    Autoscale(autoscale::AutoscaleArgs),
     /// Serve the cloud's MNS and SLS on this machine: a development tool, never for production.
     Aliyun(cloud::CloudArgs),
     /// Print a shell's completions.
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => telemetry::block_on(offline::audit::run(args)),
         Command::Verify(args) => telemetry::block_on(offline::verify::run(args)),
         Command::Health(args) => telemetry::block_on(health::run(args)),
+        Command::Autoscale(args) => telemetry::block_on(autoscale::run(args)),
         Command::Aliyun(args) => telemetry::block_on(cloud::run(args)),
         Command::Completions { shell } => {
             let mut command = Cli::command();

@@ -1,0 +1,434 @@
+//! One service between two looks: what it is to have, what its containers used, what is under way.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use metrics::{counter, gauge};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    actions::{Actor, More},
+    copy::Sibling,
+    fleet::{CONFIG_HASH, Instance, State},
+    labels::Wish,
+    rule::{Act, Decision, Pace, Reason, SHORT_FOR, Situation, decide},
+    window::{History, Moment, Reading},
+};
+
+/// An instance that is not ready after this is no longer waited for.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// A service whose oldest container is younger than this has just been brought up, and begins
+/// with as many as its label says.
+const JUST_BROUGHT_UP: Duration = Duration::from_secs(120);
+/// More instances than there should be, for this long, are somebody's will.
+const FOLLOWED_AFTER: Duration = Duration::from_secs(10);
+/// After mending what did not last, the longest wait before the next try.
+const TRIED_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+/// How long nothing must be missing for the next try to be the first again.
+const MENDED_AFTER: Duration = Duration::from_secs(30);
+/// One that has ended in an orderly way is left alone for this long: whoever ended it, as a
+/// deployment does, is about to do more.
+const LEFT_ALONE_FOR: Duration = Duration::from_secs(10);
+/// The least time between two lines that say why nothing is done.
+const HOLDS_SAID_EVERY: Duration = Duration::from_secs(10);
+
+/// What one look has seen of a service.
+pub(super) struct Look<'a> {
+    pub(super) now: Moment,
+    /// The wall clock, in seconds since the epoch.
+    pub(super) wall_seconds: i64,
+    pub(super) pace: Pace,
+    pub(super) dry_run: bool,
+    pub(super) instances: Vec<Instance>,
+    /// What the counters of ready containers said, by id.
+    pub(super) readings: &'a HashMap<String, Reading>,
+    /// What is known of a container's settings, by id.
+    pub(super) siblings: &'a dyn Fn(&str) -> Option<&'a Sibling>,
+}
+
+/// One service.
+pub(super) struct Service {
+    wish: Wish,
+    /// How many instances there are to be.
+    wanted: u32,
+    /// What the ready ones used, by id.
+    histories: BTreeMap<String, History>,
+    /// How each is, and since when, by id.
+    states: BTreeMap<String, (State, Moment)>,
+    /// To be copied when no instance is left.
+    remembered: Option<Sibling>,
+    /// Stopped containers that did not start.
+    broken: BTreeSet<String>,
+    /// Instances that are being added.
+    growing: Vec<More>,
+    /// Whether those were asked for by load, not by loss.
+    growing_for_load: bool,
+    /// Containers that drain, by id.
+    leaving: BTreeSet<String>,
+    last_out: Option<Moment>,
+    last_action: Option<Moment>,
+    short_since: Option<Moment>,
+    whole_since: Option<Moment>,
+    more_since: Option<Moment>,
+    /// Mending waits until then, and the next time for this long.
+    mend_from: Option<Moment>,
+    mend_wait: Duration,
+    said: Option<(Act, Reason, Moment)>,
+}
+
+/// The newest instance, those that run before those that do not: what it says counts for all.
+pub(super) fn newest(instances: &[Instance]) -> Option<&Instance> {
+    let up = |it: &Instance| matches!(it.state, State::Ready | State::NotReady);
+    let there = instances.iter().filter(|it| it.state != State::Gone);
+    there.max_by_key(|it| (up(it), it.created, it.number))
+}
+
+impl Service {
+    /// A service at its first look.
+    pub(super) fn first_seen(wish: &Wish, look: &Look<'_>) -> Self {
+        // What has died while nobody looked is missed; what has ended well was meant to.
+        let counts = |it: &&Instance| !matches!(it.state, State::Gone | State::Down(0));
+        let there = look.instances.iter().filter(counts).count() as u32;
+        let ages = look.instances.iter();
+        let ages = ages.map(|it| u64::try_from(look.wall_seconds - it.created).unwrap_or(0));
+        let (youngest, oldest) = (ages.clone().min(), ages.max());
+        let is_new = oldest.is_some_and(|age| Duration::from_secs(age) < JUST_BROUGHT_UP);
+        let scale = wish.scale.filter(|_| is_new).unwrap_or(0);
+        let youngest = youngest.map(Duration::from_secs);
+        Self {
+            wish: wish.clone(),
+            wanted: there.max(scale),
+            histories: BTreeMap::new(),
+            states: BTreeMap::new(),
+            remembered: None,
+            broken: BTreeSet::new(),
+            growing: Vec::new(),
+            growing_for_load: false,
+            leaving: BTreeSet::new(),
+            // Whoever made the youngest, it was the last to be added.
+            last_out: youngest.map(|age| look.now.before(age)),
+            last_action: Some(look.now),
+            short_since: None,
+            whole_since: None,
+            more_since: None,
+            mend_from: None,
+            mend_wait: SHORT_FOR,
+            said: None,
+        }
+    }
+
+    /// What it asked for last.
+    pub(super) const fn wish(&self) -> &Wish {
+        &self.wish
+    }
+
+    /// Instances were added, but for `failed`.
+    pub(super) fn grown(&mut self, failed: u32, broken: Vec<String>) {
+        if self.growing_for_load {
+            // More is a wish that load renews; what was lost stays missed.
+            self.wanted = self.wanted.saturating_sub(failed);
+        }
+        self.growing.clear();
+        self.broken.extend(broken);
+    }
+
+    /// A container has left.
+    pub(super) fn left(&mut self, id: &str) {
+        self.leaving.remove(id);
+    }
+
+    /// Looks, decides, acts.
+    pub(super) fn look(&mut self, wish: &Wish, look: Look<'_>, actor: &Actor, tasks: &TaskTracker) {
+        self.wish = wish.clone();
+        self.remember(&look);
+        let here = |it: &Instance| !self.leaving.contains(&it.id);
+        let staying: Vec<_> = look.instances.iter().filter(|it| here(it)).collect();
+        let (starting, unready) = self.not_ready_of(&staying, look.now);
+        let ready = staying.iter().filter(|it| it.state == State::Ready);
+        let ready: Vec<_> = ready.map(|it| it.id.clone()).collect();
+        let total = ready.len() as u32 + starting + unready;
+        self.follow(&staying, total, look.now);
+
+        let mut histories = std::mem::take(&mut self.histories);
+        let samples = histories.iter_mut().filter(|(id, _)| ready.contains(id));
+        let known: BTreeMap<_, _> = samples.map(|(id, it)| (id.clone(), it.samples())).collect();
+        let seen = Situation {
+            now: look.now,
+            ready: ready
+                .iter()
+                .map(|id| known.get(id).map_or(&[][..], |samples| samples))
+                .collect(),
+            starting,
+            unready,
+            leaving: self.leaving.len() as u32,
+            wanted: self.wanted,
+            short_since: self.short_since,
+            last_out: self.last_out,
+            last_action: self.last_action,
+        };
+        let decision = decide(&self.wish.rule, &look.pace, &seen);
+        self.show(&seen, &decision, actor);
+        self.histories = histories;
+        self.follow_up(decision, total, &look, actor, tasks);
+    }
+
+    /// Notes what the containers used, and what to copy.
+    fn remember(&mut self, look: &Look<'_>) {
+        let present: BTreeSet<_> = look.instances.iter().map(|it| &*it.id).collect();
+        self.histories.retain(|id, _| present.contains(&**id));
+        self.states.retain(|id, _| present.contains(&**id));
+        self.broken.retain(|id| present.contains(&**id));
+        if let Some(sibling) = newest(&look.instances).and_then(|it| (look.siblings)(&it.id)) {
+            self.remembered = Some(sibling.clone());
+        }
+        for instance in &look.instances {
+            let state = self.states.entry(instance.id.clone());
+            let state = state.or_insert((instance.state, look.now));
+            if state.0 != instance.state {
+                *state = (instance.state, look.now);
+            }
+            let history = self.histories.entry(instance.id.clone()).or_default();
+            if instance.state != State::Ready {
+                // What a start costs says nothing of the load.
+                history.clear();
+            } else if let Some(reading) = look.readings.get(&instance.id)
+                && let Some(sibling) = (look.siblings)(&instance.id)
+            {
+                history.add(*reading, sibling.cpus(), look.pace.window);
+            }
+        }
+    }
+
+    /// How many start, those that are being added included, and how many run without having become
+    /// ready in time.
+    fn not_ready_of(&self, staying: &[&Instance], now: Moment) -> (u32, u32) {
+        let up = |it: &&Instance| !matches!(it.state, State::Down(_) | State::Gone);
+        let to_come = self.growing.iter().filter(|more| {
+            let is_it = |it: &Instance| match more {
+                More::Start(stopped) => it.id == stopped.id,
+                More::Make(number) => it.number == *number,
+            };
+            !staying.iter().filter(|it| up(it)).any(|it| is_it(it))
+        });
+        let (mut starting, mut unready) = (to_come.count() as u32, 0);
+        for instance in staying {
+            match instance.state {
+                State::NotReady | State::Made if !self.is_so_for(instance, STARTS_WITHIN, now) => {
+                    starting += 1;
+                }
+                State::NotReady => unready += 1,
+                // Made by somebody who does not start it: there to be started.
+                _ => {}
+            }
+        }
+        (starting, unready)
+    }
+
+    /// Whether a container has been as it is for `long`.
+    fn is_so_for(&self, instance: &Instance, long: Duration, now: Moment) -> bool {
+        let since = self.states.get(&instance.id);
+        since.is_some_and(|(_, since)| now.since(*since) >= long)
+    }
+
+    /// Follows what others do to the number of instances, and notes what is missing.
+    fn follow(&mut self, staying: &[&Instance], total: u32, now: Moment) {
+        let running = |it: &&&Instance| matches!(it.state, State::Ready | State::NotReady);
+        let running = staying.iter().filter(running).count() as u32;
+        let left_alone = |it: &&&Instance| {
+            it.state == State::Down(0) && !self.is_so_for(it, LEFT_ALONE_FOR, now)
+        };
+        let left_alone = staying.iter().filter(left_alone).count() as u32;
+        let rule = &self.wish.rule;
+        self.wanted = self.wanted.clamp(rule.min_instances, rule.max_instances);
+        if running > self.wanted && self.growing.is_empty() && self.leaving.is_empty() {
+            let since = *self.more_since.get_or_insert(now);
+            if now.since(since) >= FOLLOWED_AFTER {
+                self.wanted = running.min(rule.max_instances);
+            }
+        } else {
+            self.more_since = None;
+        }
+        if total < self.wanted {
+            self.whole_since = None;
+            if total + left_alone < self.wanted {
+                self.short_since.get_or_insert(now);
+            } else {
+                self.short_since = None;
+            }
+        } else {
+            self.short_since = None;
+            let since = *self.whole_since.get_or_insert(now);
+            if now.since(since) >= MENDED_AFTER {
+                self.mend_wait = SHORT_FOR;
+            }
+        }
+    }
+
+    /// Says what was decided, where it is new, and counts it.
+    fn show(&mut self, seen: &Situation<'_>, decision: &Decision, actor: &Actor) {
+        let name = &actor.service;
+        let labels = [
+            ("project", name.project.clone()),
+            ("service", name.service.clone()),
+        ];
+        gauge!("hongbao_autoscale_instances", &labels).set(f64::from(seen.total()));
+        gauge!("hongbao_autoscale_ready", &labels).set(seen.ready.len() as f64);
+        gauge!("hongbao_autoscale_wanted", &labels).set(f64::from(self.wanted));
+        gauge!("hongbao_autoscale_cpu_percent", &labels).set(decision.cpu.unwrap_or(f64::NAN));
+        let kind = match decision.act {
+            Act::Hold => "hold",
+            Act::Out(_) => "out",
+            Act::In(_) => "in",
+        };
+        counter!("hongbao_autoscale_decisions_total",
+            "project" => name.project.clone(), "service" => name.service.clone(),
+            "decision" => kind)
+        .increment(1);
+        if decision.act != Act::Hold {
+            return;
+        }
+        let is_new = self.said.as_ref().is_none_or(|(act, reason, at)| {
+            let quiet = seen.now.since(*at) >= HOLDS_SAID_EVERY || *act != Act::Hold;
+            quiet && !(*act == Act::Hold && reason.is_like(&decision.reason))
+        });
+        if is_new {
+            let (project, service) = (&name.project, &name.service);
+            let instances = seen.total();
+            tracing::info!(project, service, instances, reason = %decision.reason, "holding");
+            self.said = Some((Act::Hold, decision.reason, seen.now));
+        }
+    }
+
+    /// Does what was decided.
+    fn follow_up(
+        &mut self,
+        decision: Decision,
+        total: u32,
+        look: &Look<'_>,
+        actor: &Actor,
+        tasks: &TaskTracker,
+    ) {
+        let (project, service) = (&actor.service.project, &actor.service.service);
+        let reason = decision.reason;
+        let is_repeated = self.said.as_ref().is_some_and(|(act, said, _)| {
+            look.dry_run && *act == decision.act && said.is_like(&reason)
+        });
+        match decision.act {
+            Act::Hold => {}
+            Act::Out(_) if self.waits_to_mend(&reason, look.now) => {}
+            Act::Out(add) => {
+                if !is_repeated {
+                    let instances = total;
+                    match look.dry_run {
+                        false => {
+                            tracing::info!(project, service, instances, add, %reason, "scaling out");
+                        }
+                        true => {
+                            tracing::info!(project, service, instances, add, %reason, "would scale out");
+                        }
+                    }
+                }
+                self.said = Some((decision.act, reason, look.now));
+                (self.last_out, self.last_action) = (Some(look.now), Some(look.now));
+                if !look.dry_run {
+                    let for_load = matches!(reason, Reason::Above { .. });
+                    self.grow(add, for_load, total, look, actor, tasks);
+                }
+            }
+            Act::In(remove) => {
+                if !is_repeated {
+                    let instances = total;
+                    match look.dry_run {
+                        false => {
+                            tracing::info!(project, service, instances, remove, %reason, "scaling in");
+                        }
+                        true => {
+                            tracing::info!(project, service, instances, remove, %reason, "would scale in");
+                        }
+                    }
+                }
+                self.said = Some((decision.act, reason, look.now));
+                self.last_action = Some(look.now);
+                if !look.dry_run {
+                    self.shrink(remove, total, look, actor, tasks);
+                }
+            }
+        }
+    }
+
+    /// Whether this is the mending of a loss that has been mended in vain just now. Each try in a
+    /// row waits twice as long as the one before.
+    fn waits_to_mend(&mut self, reason: &Reason, now: Moment) -> bool {
+        if !matches!(reason, Reason::Short { .. }) {
+            return false;
+        }
+        if self.mend_from.is_some_and(|from| now < from) {
+            return true;
+        }
+        self.mend_from = Some(now.after(self.mend_wait));
+        self.mend_wait = (self.mend_wait * 2).min(TRIED_AGAIN_WITHIN);
+        false
+    }
+
+    /// Adds instances: those that stand stopped first, then new ones.
+    fn grow(
+        &mut self,
+        add: u32,
+        for_load: bool,
+        total: u32,
+        look: &Look<'_>,
+        actor: &Actor,
+        tasks: &TaskTracker,
+    ) {
+        let Some(sibling) = self.remembered.clone() else {
+            let (project, service) = (&actor.service.project, &actor.service.service);
+            tracing::error!(project, service, "there is no container to copy");
+            return;
+        };
+        let newest = newest(&look.instances);
+        let made_of = |it: &Instance| it.labels.get(CONFIG_HASH).cloned();
+        let stopped = look.instances.iter().filter(|it| {
+            let idle = match it.state {
+                State::Down(_) => true,
+                State::Made => self.is_so_for(it, STARTS_WITHIN, look.now),
+                _ => false,
+            };
+            let alike = newest.is_some_and(|newest| made_of(newest) == made_of(it));
+            idle && alike && !self.broken.contains(&it.id) && !self.leaving.contains(&it.id)
+        });
+        let last = look.instances.iter().map(|it| it.number).max();
+        let fresh = (last.unwrap_or(0).saturating_add(1)..).map(More::Make);
+        let more = stopped.cloned().map(More::Start).chain(fresh);
+        let more: Vec<_> = more.take(add as usize).collect();
+        self.growing.clone_from(&more);
+        self.growing_for_load = for_load;
+        if for_load {
+            self.wanted = total + add;
+        }
+        tasks.spawn(actor.clone().grow(sibling, more));
+    }
+
+    /// Takes instances away: those that are not ready first, then the youngest.
+    fn shrink(
+        &mut self,
+        remove: u32,
+        total: u32,
+        look: &Look<'_>,
+        actor: &Actor,
+        tasks: &TaskTracker,
+    ) {
+        let here = look.instances.iter().filter(|it| {
+            matches!(it.state, State::Ready | State::NotReady) && !self.leaving.contains(&it.id)
+        });
+        let mut here: Vec<_> = here.collect();
+        here.sort_by_key(|it| (it.state == State::Ready, std::cmp::Reverse(it.number)));
+        self.wanted = total.saturating_sub(remove);
+        for instance in here.into_iter().take(remove as usize) {
+            self.leaving.insert(instance.id.clone());
+            let sibling = (look.siblings)(&instance.id).cloned();
+            tasks.spawn(actor.clone().drain(instance.clone(), sibling));
+        }
+    }
+}

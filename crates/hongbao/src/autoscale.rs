@@ -1,0 +1,286 @@
+//! `hongbao autoscale`: the wiring of the scaler: options, logs, metrics, start and stop.
+
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use autoscaler::{Docker, Options, Scaler, rule::Pace};
+use axum::{Json, Router, http::StatusCode, routing::get};
+use clap::Args;
+use ledger::SystemClock;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Value, json};
+use services::http::{
+    client_ip::TrustedProxies,
+    request_id::RequestIds,
+    server::{self, Routes},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    check::EXIT_CONFIG,
+    config::{LogFormat, Settings},
+    serve::StopSignals,
+    telemetry,
+};
+
+/// Where Docker usually listens.
+const DOCKER: &str = "unix:///var/run/docker.sock";
+/// Connections to the metrics at once.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Keep the labelled services of a Compose project between their bounds by their use of CPU.
+///
+/// Labels of a service say how: hongbao.scale, and hongbao.auto_scaling.max_cpu (70), .min_cpu
+/// (40), .step (1), .max_instances (10), .min_instances (1); aliyun.* in place of hongbao.* is
+/// understood too. CPU is percent of a container's limit, or of one CPU when it has none.
+#[derive(Args)]
+pub struct AutoscaleArgs {
+    /// The Compose projects to look after [default: that of the container this runs in].
+    #[arg(
+        long = "project",
+        env = "HONGBAO_AUTOSCALE_PROJECT",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    projects: Vec<String>,
+
+    /// Docker: unix:///PATH, tcp://HOST:PORT or http://HOST:PORT [default: DOCKER_HOST, or
+    /// unix:///var/run/docker.sock].
+    #[arg(long, env = "HONGBAO_AUTOSCALE_DOCKER", value_name = "ADDRESS")]
+    docker: Option<String>,
+
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(
+        long,
+        env = "HONGBAO_AUTOSCALE_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9091"
+    )]
+    listen: SocketAddr,
+
+    /// Seconds from look to look.
+    #[arg(
+        long,
+        env = "HONGBAO_AUTOSCALE_INTERVAL",
+        value_name = "SECONDS",
+        default_value = "2",
+        value_parser = seconds
+    )]
+    interval: Duration,
+
+    /// Seconds that CPU is averaged over.
+    #[arg(
+        long,
+        env = "HONGBAO_AUTOSCALE_WINDOW",
+        value_name = "SECONDS",
+        default_value = "10",
+        value_parser = seconds
+    )]
+    window: Duration,
+
+    /// The least seconds between adding instances and adding more.
+    #[arg(
+        long,
+        env = "HONGBAO_AUTOSCALE_COOLDOWN_OUT",
+        value_name = "SECONDS",
+        default_value = "15",
+        value_parser = seconds
+    )]
+    cooldown_out: Duration,
+
+    /// The least seconds between any action and taking instances away.
+    #[arg(
+        long,
+        env = "HONGBAO_AUTOSCALE_COOLDOWN_IN",
+        value_name = "SECONDS",
+        default_value = "60",
+        value_parser = seconds
+    )]
+    cooldown_in: Duration,
+
+    /// Only say what would be done.
+    #[arg(
+        long,
+        env = "HONGBAO_AUTOSCALE_DRY_RUN",
+        num_args = 0..=1,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
+    dry_run: bool,
+
+    /// What is logged on standard error [default: info].
+    #[arg(long, env = "HONGBAO_LOG", value_name = "FILTER")]
+    log: Option<String>,
+
+    /// How it is logged [default: text].
+    #[arg(long, env = "HONGBAO_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+/// Seconds, with decimals where they are wanted.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text
+        .parse()
+        .map_err(|_| "must be seconds, such as 2 or 0.5")?;
+    if !(0.0..=86_400.0).contains(&number) {
+        return Err("must be from 0 to 86400 seconds".into());
+    }
+    Ok(Duration::from_secs_f64(number))
+}
+
+/// Scales until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When the port or Docker's address cannot be used.
+pub async fn run(args: AutoscaleArgs) -> anyhow::Result<ExitCode> {
+    let mut stop_signals = StopSignals::new()?;
+    telemetry::log(&Settings {
+        log: args.log.clone(),
+        log_format: args.log_format,
+        ..Settings::default()
+    })?;
+    if let Err(error) = check(&args) {
+        eprintln!("hongbao: {error:#}");
+        return Ok(ExitCode::from(EXIT_CONFIG));
+    }
+    let address = address(&args);
+    let docker = Docker::at(&address)?;
+    let listener = TcpListener::bind(args.listen).await;
+    let listener =
+        listener.with_context(|| format!("--listen: cannot listen on {}", args.listen))?;
+    let projects = match projects(&args, &docker).await {
+        Ok(projects) => projects,
+        Err(error) => {
+            eprintln!("hongbao: {error:#}");
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let docker_answers = Arc::new(AtomicBool::new(false));
+    let stopping = CancellationToken::new();
+    println!("looking after {} at {address}", projects.join(", "));
+    if args.dry_run {
+        println!("a dry run: nothing is changed");
+    }
+    println!("listening on http://{}", listener.local_addr()?);
+    let serving = serve(
+        listener,
+        telemetry::recorder()?,
+        docker_answers.clone(),
+        stopping.clone(),
+    );
+    let options = Options {
+        projects,
+        interval: args.interval,
+        pace: Pace {
+            window: args.window,
+            cooldown_out: args.cooldown_out,
+            cooldown_in: args.cooldown_in,
+        },
+        dry_run: args.dry_run,
+    };
+    let scaler = Scaler::new(docker, options, Arc::new(SystemClock));
+    let told = move |answers| docker_answers.store(answers, Ordering::Relaxed);
+    let scaling = tokio::spawn(scaler.run(stopping.clone(), told));
+    let serving = tokio::spawn(serving);
+    stop_signals.wait().await;
+    tracing::info!("stopping");
+    stopping.cancel();
+    tokio::select! {
+        ended = scaling => ended.context("the scaler has panicked")?,
+        // A second signal does not wait for anything.
+        () = stop_signals.wait() => return Ok(ExitCode::FAILURE),
+    }
+    serving.await.context("the listener has panicked")??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a pace that cannot work.
+fn check(args: &AutoscaleArgs) -> anyhow::Result<()> {
+    if args.interval < Duration::from_millis(100) {
+        bail!("--interval must be at least 0.1 seconds");
+    }
+    if args.window < args.interval * 2 {
+        bail!("--window must be at least twice --interval: an average needs several looks");
+    }
+    Ok(())
+}
+
+/// Where Docker is.
+fn address(args: &AutoscaleArgs) -> String {
+    let given = args.docker.clone().filter(|address| !address.is_empty());
+    let given = given.or_else(|| std::env::var("DOCKER_HOST").ok());
+    let given = given.filter(|address| !address.is_empty());
+    given.unwrap_or_else(|| DOCKER.to_owned())
+}
+
+/// The projects to look after: those that were told, or that of the container around us.
+async fn projects(args: &AutoscaleArgs, docker: &Docker) -> anyhow::Result<Vec<String>> {
+    let told = args.projects.iter().map(|it| it.trim());
+    let told: Vec<_> = told
+        .filter(|it| !it.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if !told.is_empty() {
+        return Ok(told);
+    }
+    // A container's host name is its id, unless it was given one.
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match docker.project_of(name.trim()).await {
+        Ok(Some(project)) => Ok(vec![project]),
+        Ok(None) => bail!("this container belongs to no Compose project: tell one by --project"),
+        Err(error) => bail!(
+            "which project is to be looked after? Tell it by --project; \
+             it is not known from Docker either: {error}"
+        ),
+    }
+}
+
+/// Serves metrics and health.
+async fn serve(
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    docker_answers: Arc<AtomicBool>,
+    stopping: CancellationToken,
+) -> anyhow::Result<()> {
+    let text = [("content-type", "text/plain; version=0.0.4")];
+    let ready = move || {
+        let answers = docker_answers.load(Ordering::Relaxed);
+        async move { readiness(answers) }
+    };
+    let router = Router::new()
+        .route("/metrics", get(async move || (text, metrics.render())))
+        .route("/healthz", get(async || Json(json!({ "status": "alive" }))))
+        .route("/readyz", get(ready));
+    let routes = Routes {
+        router,
+        redpacket: None,
+        trusted_proxies: Arc::new(TrustedProxies::default()),
+        request_ids: RequestIds::new(std::process::id().into()),
+    };
+    let options = server::Options {
+        threads: 1,
+        connections_max: CONNECTIONS_MAX,
+        drain_within: Duration::from_secs(1),
+    };
+    Ok(server::serve(listener, routes, options, stopping).await?)
+}
+
+/// Ready while Docker answers.
+fn readiness(docker_answers: bool) -> (StatusCode, Json<Value>) {
+    match docker_answers {
+        true => (StatusCode::OK, Json(json!({ "status": "ready" }))),
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({ "error": { "code": "not_ready", "message": "Docker does not answer" } })),
+        ),
+    }
+}
