@@ -12,6 +12,8 @@ package_of() {
     unshare | setpriv | setsid) echo util-linux ;;
     mariadbd) echo mariadb-server ;;
     initdb) echo postgresql ;;
+    promtool) echo prometheus ;;
+    systemd-analyze) echo systemd ;;
     dockerd) echo docker.io ;;
     *) echo "$1" ;;
   esac
@@ -45,7 +47,7 @@ keep_services_out() {
 purpose=${1:-build}
 case $purpose in
   build) commands=(cc make) ;;
-  test) commands=(cc make chromium sqlite3 mariadbd initdb redis-server haproxy setpriv openssl) ;;
+  test) commands=(cc make chromium sqlite3 mariadbd initdb redis-server haproxy setpriv openssl promtool systemd-analyze) ;;
   bench) commands=(cc make nginx wrk ip unshare mariadbd initdb setpriv) ;;
   containers) commands=(cc dockerd docker-compose debootstrap setsid) ;;
   *)

@@ -17,8 +17,10 @@ scripts/web.sh test
 section "Lint: rustfmt, clippy, dependencies"
 scripts/lint.sh
 
-section "Kubernetes: the chart, rendered and validated"
+section "Operations: the chart, the alerts, the systemd units"
 scripts/kubernetes/test.sh
+scripts/watching.py
+scripts/systemd.sh
 
 section "Tests of the workspace: unit, property, conformance, black-box, crash, documents"
 cargo test --workspace --locked --quiet </dev/null

@@ -67,6 +67,15 @@ def no_secret_stands_in_the_clear(r):
                 assert isinstance(value, dict) and "secretKeyRef" in value, f"{role}: {name} stands in the clear"
 
 
+def who_calls_the_cloud_has_its_key(r):
+    for role in ROLES:
+        env = r.env(role)
+        calls = "MNS_URL" in env or "HONGBAO_SLS_ENDPOINT" in env
+        assert ("ACCESS_KEY_ID" in env) == ("ACCESS_KEY_SECRET_FILE" in env) == calls, f"{role} and the access key"
+    shipped = [role for role in ROLES if "HONGBAO_SLS_ENDPOINT" in r.env(role)]
+    assert shipped == (["redpacket", "monitor"] if r.values["sls"]["endpoint"] else []), f"{shipped} know the log service"
+
+
 def each_service_gets_its_own_secrets_only(r):
     for role, has, has_not in [
         ("account", ["token-secret", "service-key"], ["organiser-key"]),
@@ -140,6 +149,7 @@ def policies_deny_by_default(r):
             assert {53, *told} <= ports, f"{role} reaches {ports} and not its database"
             assert (443 if "MNS_URL" in env else 6379) in ports, f"{role} does not reach its queue"
             assert "HONGBAO_ATTEMPTS_URL" not in env or 6379 in ports
+            assert "HONGBAO_SLS_ENDPOINT" not in env or 443 in ports, f"{role} does not reach the log service"
         assert (8081 in ports) == (role == "redpacket"), f"{role} and the inner port"
 
 
@@ -190,8 +200,8 @@ def a_replica_may_end_in_peace(r):
     for role in ROLES:
         env, spec = r.env(role), r.pod(role)["spec"]
         sleep = r.container(role).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        # Five seconds for what runs in the background.
-        needs = sleep + int(env["HONGBAO_DRAIN_NOTICE_SECONDS"]) + int(env["HONGBAO_DRAIN_SECONDS"]) + 5
+        # Eleven seconds for what runs in the background, and for what is still to be shipped.
+        needs = sleep + int(env["HONGBAO_DRAIN_NOTICE_SECONDS"]) + int(env["HONGBAO_DRAIN_SECONDS"]) + 11
         grace = spec["terminationGracePeriodSeconds"]
         assert grace > needs, f"{role} is killed after {grace} s and needs {needs} s"
         probe = r.container(role)["readinessProbe"]

@@ -242,8 +242,8 @@ impl Client {
         audit
     }
 
-    /// The sum of a counter over all its labels; 0 when it never counted.
-    pub(crate) async fn counter(&self, name: &str) -> u64 {
+    /// What the admin port says at /metrics.
+    pub(crate) async fn metrics(&self) -> String {
         let url = format!("{}/metrics", self.admin);
         let reply = self
             .http
@@ -251,7 +251,12 @@ impl Client {
             .send()
             .await
             .expect("the admin port answers");
-        let text = reply.text().await.expect("metrics are text");
+        reply.text().await.expect("metrics are text")
+    }
+
+    /// The sum of a counter over all its labels; 0 when it never counted.
+    pub(crate) async fn counter(&self, name: &str) -> u64 {
+        let text = self.metrics().await;
         let of_name = text.lines().filter(|line| {
             let rest = line.strip_prefix(name);
             rest.is_some_and(|rest| rest.starts_with([' ', '{']))

@@ -2,7 +2,7 @@
 //!
 //! - docs/life-of-a-grab.md names each hop as `` `path/of/file.rs` `fn name` `` (one file, then
 //!   one or more functions, on one line); file and functions must be there.
-//! - ARCHITECTURE.md, README.md and the rest of docs/: every path in backticks that begins with
+//! - ARCHITECTURE.md, README.md, the rest of docs/ and the READMEs in deploy/: every path in backticks that begins with
 //!   a top-level folder must be there, and every relative link must lead somewhere.
 //! - docs/api.md lists the error codes: those of the sources, no more and no fewer.
 
@@ -38,7 +38,12 @@ fn documents() -> Vec<String> {
     let mut all: Vec<String> = ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"]
         .map(Into::into)
         .to_vec();
-    for folder in ["docs", "docs/decisions"] {
+    for folder in [
+        "docs",
+        "docs/decisions",
+        "deploy/haproxy",
+        "deploy/kubernetes",
+    ] {
         for entry in fs::read_dir(root().join(folder)).expect("the folder is there") {
             let name = entry
                 .expect("readable")

@@ -11,7 +11,7 @@
 //!   own, and what they refuse to start on.
 //! - [`mns`]: the queue on the cloud's message service, offline.
 //! - [`crash`]: kill -9 under load, and the books afterwards.
-//! - [`docs`]: the documents name only what exists.
+//! - [`docs`]: the documents name only what exists; [`watching`]: so do the dashboard and the alerts.
 
 mod client;
 mod crash;
@@ -31,5 +31,6 @@ mod services;
 mod terms;
 mod users;
 mod walk;
+mod watching;
 mod winners;
 mod wire;

@@ -104,6 +104,7 @@ impl Committer {
         slot: u8,
         gathers: bool,
     ) -> (Claims, Self) {
+        metrics::gauge!("hongbao_undecided_claims").set(0.0);
         let (claims, waiting) = mpsc::channel(WAITING_MAX);
         (
             Claims(claims),
@@ -148,7 +149,10 @@ impl Committer {
     async fn commit(&self, batch: Vec<Claim>) {
         let asks: Vec<ClaimAsk> = batch.iter().map(|claim| claim.ask.clone()).collect();
         metrics::histogram!("hongbao_claim_batch_size").record(asks.len() as f64);
-        match self.ledger.claim(self.slot, &asks).await {
+        let began = Instant::now();
+        let claimed = self.ledger.claim(self.slot, &asks).await;
+        metrics::histogram!("hongbao_claim_commit_seconds").record(began.elapsed());
+        match claimed {
             Ok(claimed) => {
                 let results = claimed.results;
                 assert_eq!(results.len(), batch.len(), "one result for each ask");
@@ -232,6 +236,7 @@ impl Committer {
 
     /// Nothing was written: the packet is free, and the attempt is not used up.
     fn not_done(&self, claim: Claim) {
+        metrics::counter!("hongbao_claims_not_done_total").increment(1);
         claim.rain.stock.put_back(&claim.packet);
         self.admission.withdraw(claim.rain.id, claim.attempt());
         claim.rain.winners.end(&claim.ask.user);
@@ -242,6 +247,9 @@ impl Committer {
     /// users stay in flight; whoever asks is told to ask again.
     fn settle_later(&self, batch: Vec<Claim>, asks: Vec<ClaimAsk>) {
         let (ledger, slot) = (self.ledger.clone(), self.slot);
+        let in_doubt = metrics::gauge!("hongbao_undecided_claims");
+        in_doubt.increment(batch.len() as f64);
+        metrics::counter!("hongbao_claims_in_doubt_total").increment(batch.len() as u64);
         let mut undecided = Vec::with_capacity(batch.len());
         for claim in batch {
             self.admission.withdraw(claim.rain.id, claim.attempt());
@@ -275,6 +283,7 @@ impl Committer {
                 }
                 rain.winners.end(&user);
             }
+            in_doubt.decrement(asks.len() as f64);
             tracing::info!(claims = asks.len(), "claims that were in doubt are decided");
         });
     }

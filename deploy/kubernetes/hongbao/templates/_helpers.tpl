@@ -56,8 +56,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "%s.autoscaling.maxReplicas (%d) is below %s.replicas (%d)" $role (int $told.autoscaling.maxReplicas) $role (int $told.replicas)) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $values.mns.url (not $values.accessKey.id) -}}
-{{- fail "mns.url needs accessKey.id, and its secret in the Secret" -}}
+{{- if and (or $values.mns.url $values.sls.endpoint) (not $values.accessKey.id) -}}
+{{- fail "mns.url and sls.endpoint need accessKey.id, and its secret in the Secret" -}}
+{{- end -}}
+{{- if and $values.sls.endpoint (not $values.sls.project) -}}
+{{- fail "sls.endpoint needs sls.project" -}}
 {{- end -}}
 {{- $several := or $values.account.autoscaling.enabled (gt (int $values.account.replicas) 1) -}}
 {{- if and $values.mns.url $several (not $values.attempts.fromSecret) -}}
@@ -72,6 +75,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "hongbao.graceSeconds" -}}
 {{- $drain := .Values.drain -}}
 {{- add (int $drain.preStopSleepSeconds) (int $drain.noticeSeconds) (int $drain.seconds) 15 -}}
+{{- end -}}
+
+{{/* Whether a service signs with the cloud's access key; takes dict root, role. */}}
+{{- define "hongbao.callsCloud" -}}
+{{- $values := .root.Values -}}
+{{- if and (ne .role "webpage") (or $values.mns.url (and $values.sls.endpoint (ne .role "account"))) }}yes{{ end -}}
 {{- end -}}
 
 {{/* Environment of a service; takes dict root, role. Secrets are files, but for URLs, which have no other way in. */}}
@@ -105,11 +114,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- if $values.mns.url }}
 - {name: MNS_URL, value: {{ $values.mns.url | quote }}}
-- {name: ACCESS_KEY_ID, value: {{ $values.accessKey.id | quote }}}
-- {name: ACCESS_KEY_SECRET_FILE, value: /run/secrets/hongbao/access-key-secret}
 {{- else }}
 - name: HONGBAO_QUEUE_URL
   valueFrom: {secretKeyRef: {name: {{ $values.secret.name }}, key: {{ $keys.queueUrl }}}}
+{{- end }}
+{{- end }}
+{{- if eq (include "hongbao.callsCloud" .) "yes" }}
+- {name: ACCESS_KEY_ID, value: {{ $values.accessKey.id | quote }}}
+- {name: ACCESS_KEY_SECRET_FILE, value: /run/secrets/hongbao/access-key-secret}
+{{- end }}
+{{- if and $values.sls.endpoint (has $role (list "redpacket" "monitor")) }}
+- {name: HONGBAO_SLS_ENDPOINT, value: {{ $values.sls.endpoint | quote }}}
+- {name: HONGBAO_SLS_PROJECT, value: {{ $values.sls.project | quote }}}
+- {name: HONGBAO_SLS_LOGSTORE, value: {{ $values.sls.logstore | quote }}}
+{{- with $values.sls.region }}
+- {name: HONGBAO_SLS_REGION, value: {{ . | quote }}}
 {{- end }}
 {{- end }}
 {{- if eq $role "account" }}
@@ -167,7 +186,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if $values.database.host }}
 - {key: {{ $keys.databasePassword }}, path: database-password}
 {{- end }}
-{{- if $values.mns.url }}
+{{- if eq (include "hongbao.callsCloud" .) "yes" }}
 - {key: {{ $keys.accessKeySecret }}, path: access-key-secret}
 {{- end }}
 {{- end -}}
