@@ -68,6 +68,9 @@ async fn look(role: Role, settings: Settings) -> anyhow::Result<()> {
         let queue = backends::queue(&plan.queue)?;
         answers(&format!("the queue {}", plan.queue), queue.ping()).await?;
         println!("well: the queue {} answers", plan.queue);
+        if let Some(weakness) = queue.weakness().await? {
+            println!("note: the queue {}: {weakness}", plan.queue);
+        }
     }
     if (role.is_redpacket() || role.is_monitor())
         && let Some(sls) = &plan.sls

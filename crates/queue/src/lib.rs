@@ -132,6 +132,12 @@ pub trait Queue: Send + Sync + 'static {
     /// of a campaign is sent, when nothing is all that it must hold.
     async fn set_filled(&self, queue: &QueueName) -> Result<()>;
 
+    /// Settings of the backend by which it may lose messages, in a sentence for who runs it. No
+    /// promise hangs on it; such packets wait until they are sent again.
+    async fn weakness(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Removes the queue, all its messages and its mark of being filled.
     async fn drop_queue(&self, queue: &QueueName) -> Result<()>;
 }

@@ -10,7 +10,7 @@
 //! - [`cluster`], [`engines`]: replicas, HAProxy, databases and queues, started and broken.
 //! - [`users`], [`storm`]: who grabs meanwhile, and the books afterwards.
 //! - [`walk`]: the walk-through, without failures. [`kills`], [`database`], [`queue`],
-//!   [`replicas`], [`leader`], [`account`]: one failure each.
+//!   [`replicas`], [`leader`], [`account`], [`weak`]: one failure each.
 //! - [`calls`]: what grabs cost in calls of backends, for docs/scaling.md.
 //! - the rest is shared with the tests of `hongbao serve`.
 
@@ -26,6 +26,7 @@ mod replicas;
 mod storm;
 mod users;
 mod walk;
+mod weak;
 
 #[path = "../it/crash/books.rs"]
 #[expect(dead_code, reason = "shared with tests/it, which needs more of it")]

@@ -134,20 +134,6 @@ impl RedisQueue {
         })
     }
 
-    /// The server's `maxmemory-policy` when it may evict what a queue holds, which makes packets
-    /// wait for the reconciler; of a cluster, that of any master.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn evicts(&self) -> Result<Option<String>> {
-        let infos = self.link.info("memory").await?;
-        let policies = infos.iter().flat_map(|info| info.lines());
-        let mut policies = policies.filter_map(|line| line.strip_prefix("maxmemory_policy:"));
-        // Those that are `volatile` evict only what expires, and no key of a queue does.
-        let evicting = policies.find(|policy| policy.starts_with("allkeys"));
-        Ok(evicting.map(|policy| policy.trim().to_owned()))
-    }
-
     /// Puts `queue` among the names, from which all messages are counted.
     async fn name(&self, queue: &QueueName) -> Result<()> {
         let mut command = ::redis::cmd("SADD");
@@ -318,6 +304,22 @@ impl Queue for RedisQueue {
                 visible: all.visible + one.visible,
                 invisible: all.invisible + one.invisible,
             }))
+    }
+
+    /// Of a cluster, that of any master.
+    async fn weakness(&self) -> Result<Option<String>> {
+        let infos = self.link.info("memory").await?;
+        let policies = infos.iter().flat_map(|info| info.lines());
+        let mut policies = policies.filter_map(|line| line.strip_prefix("maxmemory_policy:"));
+        // Those that are `volatile` evict only what expires, and no key of a queue does.
+        let evicting = policies.find(|policy| policy.starts_with("allkeys"));
+        Ok(evicting.map(|policy| {
+            format!(
+                "its maxmemory-policy is {}, which may evict packets that wait; set it to \
+                 noeviction",
+                policy.trim()
+            )
+        }))
     }
 
     async fn filled(&self, queues: &[QueueName]) -> Result<Vec<bool>> {

@@ -27,6 +27,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// Runs until `stop`.
 pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
     let mut pause = ROUND_EVERY;
+    let mut looked = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -36,6 +37,7 @@ pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             failed = round(&monitor) => failed,
         };
+        looked = looked || look_at_queue(&monitor).await;
         monitor.issuer.tidy();
         pause = if failed {
             (pause * 2).min(PAUSE_MAX)
@@ -43,6 +45,20 @@ pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
             ROUND_EVERY
         };
     }
+}
+
+/// Warns of a queue that may lose messages; whether it has answered.
+async fn look_at_queue(monitor: &Monitor) -> bool {
+    match bounded(monitor.queue.weakness()).await {
+        Ok(Some(weakness)) => tracing::warn!(weakness, "the queue may lose packets that wait"),
+        Ok(None) => {}
+        // What it is asked in each round says so, too.
+        Err(error) => {
+            tracing::debug!(%error, "the queue does not say how it is set up");
+            return false;
+        }
+    }
+    true
 }
 
 /// Compares books and queue once, when this monitor leads; says whether anything failed.
