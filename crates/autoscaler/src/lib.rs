@@ -22,4 +22,4 @@ pub mod scaler;
 pub mod window;
 
 pub use docker::{Docker, DockerError};
-pub use scaler::{Options, Scaler};
+pub use scaler::{Options, Scaler, describe_metrics};

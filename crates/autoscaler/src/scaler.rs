@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future, stream};
-use metrics::{counter, gauge};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use rules::Clock;
 use tokio::{
     sync::mpsc,
@@ -57,6 +57,44 @@ pub struct Options {
 struct Believed {
     sibling: Sibling,
     at: Moment,
+}
+
+/// Says what the metrics mean, to whatever collects them.
+pub fn describe_metrics() {
+    describe_gauge!(
+        "hongbao_autoscale_docker_up",
+        "Whether Docker answered at the last look"
+    );
+    describe_gauge!(
+        "hongbao_autoscale_instances",
+        "Instances of a service, those that start included"
+    );
+    describe_gauge!("hongbao_autoscale_ready", "Instances that serve");
+    describe_gauge!(
+        "hongbao_autoscale_wanted",
+        "Instances that the service is to have"
+    );
+    describe_gauge!(
+        "hongbao_autoscale_cpu_percent",
+        "Average use of CPU over the window, in percent of a container's limit"
+    );
+    describe_gauge!(
+        "hongbao_autoscale_misconfigured",
+        "Whether a service is left alone for what its labels say"
+    );
+    describe_counter!(
+        "hongbao_autoscale_decisions_total",
+        "Decisions: out, in, or hold"
+    );
+    describe_counter!(
+        "hongbao_autoscale_actions_total",
+        "Containers created, started or removed, and how that went"
+    );
+    describe_counter!(
+        "hongbao_autoscale_docker_errors_total",
+        "Calls that Docker did not answer as it should"
+    );
+    counter!("hongbao_autoscale_docker_errors_total").increment(0);
 }
 
 /// The scaler of some projects.

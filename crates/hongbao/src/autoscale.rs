@@ -171,12 +171,9 @@ pub async fn run(args: AutoscaleArgs) -> anyhow::Result<ExitCode> {
         println!("a dry run: nothing is changed");
     }
     println!("listening on http://{}", listener.local_addr()?);
-    let serving = serve(
-        listener,
-        telemetry::recorder()?,
-        docker_answers.clone(),
-        stopping.clone(),
-    );
+    let metrics = telemetry::recorder()?;
+    autoscaler::describe_metrics();
+    let serving = serve(listener, metrics, docker_answers.clone(), stopping.clone());
     let options = Options {
         projects,
         interval: args.interval,

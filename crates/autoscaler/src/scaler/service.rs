@@ -310,51 +310,39 @@ impl Service {
         actor: &Actor,
         tasks: &TaskTracker,
     ) {
-        let (project, service) = (&actor.service.project, &actor.service.service);
         let reason = decision.reason;
+        if decision.act == Act::Hold
+            || matches!(decision.act, Act::Out(_)) && self.waits_to_mend(&reason, look.now)
+        {
+            return;
+        }
         let is_repeated = self.said.as_ref().is_some_and(|(act, said, _)| {
             look.dry_run && *act == decision.act && said.is_like(&reason)
         });
+        if !is_repeated {
+            let (what, by) = match (decision.act, look.dry_run) {
+                (Act::Out(more), false) => ("scaling out", more),
+                (Act::Out(more), true) => ("would scale out", more),
+                (Act::In(fewer), false) => ("scaling in", fewer),
+                (Act::In(fewer), true) => ("would scale in", fewer),
+                (Act::Hold, _) => ("holding", 0),
+            };
+            let (project, service) = (&actor.service.project, &actor.service.service);
+            let instances = total;
+            tracing::info!(project, service, instances, by, %reason, "{what}");
+        }
+        self.said = Some((decision.act, reason, look.now));
+        self.last_action = Some(look.now);
         match decision.act {
-            Act::Hold => {}
-            Act::Out(_) if self.waits_to_mend(&reason, look.now) => {}
-            Act::Out(add) => {
-                if !is_repeated {
-                    let instances = total;
-                    match look.dry_run {
-                        false => {
-                            tracing::info!(project, service, instances, add, %reason, "scaling out");
-                        }
-                        true => {
-                            tracing::info!(project, service, instances, add, %reason, "would scale out");
-                        }
-                    }
-                }
-                self.said = Some((decision.act, reason, look.now));
-                (self.last_out, self.last_action) = (Some(look.now), Some(look.now));
+            Act::Out(more) => {
+                self.last_out = Some(look.now);
                 if !look.dry_run {
                     let for_load = matches!(reason, Reason::Above { .. });
-                    self.grow(add, for_load, total, look, actor, tasks);
+                    self.grow(more, for_load, total, look, actor, tasks);
                 }
             }
-            Act::In(remove) => {
-                if !is_repeated {
-                    let instances = total;
-                    match look.dry_run {
-                        false => {
-                            tracing::info!(project, service, instances, remove, %reason, "scaling in");
-                        }
-                        true => {
-                            tracing::info!(project, service, instances, remove, %reason, "would scale in");
-                        }
-                    }
-                }
-                self.said = Some((decision.act, reason, look.now));
-                self.last_action = Some(look.now);
-                if !look.dry_run {
-                    self.shrink(remove, total, look, actor, tasks);
-                }
-            }
+            Act::In(fewer) if !look.dry_run => self.shrink(fewer, total, look, actor, tasks),
+            Act::In(_) | Act::Hold => {}
         }
     }
 
