@@ -43,6 +43,10 @@ enum Command {
     Crowd(client::crowd::CrowdArgs),
     /// Audit a campaign in a data directory that no server has open.
     Audit(offline::audit::AuditArgs),
+    /// Back up a data directory while its server runs, or while none does.
+    Backup(offline::backup::BackupArgs),
+    /// Make a data directory of a backup.
+    Restore(offline::restore::RestoreArgs),
     /// Recompute every amount of an ended campaign from its published seed.
     Verify(offline::verify::VerifyArgs),
     /// Test configuration and backends; exits 78 when something is wrong.
@@ -78,6 +82,8 @@ fn main() -> ExitCode {
         Command::Campaign(command) => telemetry::block_on(client::campaign::run(command)),
         Command::Crowd(args) => telemetry::block_on(client::crowd::run(args)),
         Command::Audit(args) => telemetry::block_on(offline::audit::run(args)),
+        Command::Backup(args) => telemetry::block_on(offline::backup::run(args)),
+        Command::Restore(args) => telemetry::block_on(offline::restore::run(args)),
         Command::Verify(args) => telemetry::block_on(offline::verify::run(args)),
         Command::Health(args) => telemetry::block_on(health::run(args)),
         Command::Autoscale(args) => telemetry::block_on(autoscale::run(args)),

@@ -15,6 +15,10 @@ use crate::config::Settings;
 /// The least bytes of a secret.
 const SECRET_BYTES_MIN: usize = 32;
 
+/// The files in the data directory that keep secrets which nobody told: participants' ids and
+/// tokens hang on the first.
+pub const KEPT: [&str; 3] = ["token.secret", "service.key", "organiser.key"];
+
 /// The secrets of a service.
 pub struct Secrets {
     /// Signs participants' tokens, and keys what is derived from their codes.
@@ -85,10 +89,11 @@ impl Secrets {
     pub fn load(settings: &Settings) -> anyhow::Result<Self> {
         let dir = settings.data_dir();
         let [token, service, organiser] = sources(settings);
+        let [token_kept, service_kept, organiser_kept] = KEPT.map(|name| dir.join(name));
         Ok(Self {
-            token_secret: token.told_or_kept(&dir.join("token.secret"))?,
-            service_key: Some(service.told_or_kept(&dir.join("service.key"))?),
-            organiser_key: Some(organiser.told_or_kept(&dir.join("organiser.key"))?),
+            token_secret: token.told_or_kept(&token_kept)?,
+            service_key: Some(service.told_or_kept(&service_kept)?),
+            organiser_key: Some(organiser.told_or_kept(&organiser_kept)?),
         })
     }
 

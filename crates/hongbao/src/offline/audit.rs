@@ -1,6 +1,10 @@
 //! `hongbao audit`: audits a data directory that no server has open.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -14,6 +18,8 @@ use rules::CampaignId;
 
 /// The most campaigns audited in one go without naming one.
 const CAMPAIGNS_MAX: u32 = 10_000;
+/// Campaigns read at once where all are audited.
+const CAMPAIGNS_A_PAGE: u32 = 100;
 
 /// Audit the campaigns in a data directory; exits 1 when the books of one do not balance.
 #[derive(Args)]
@@ -71,6 +77,43 @@ pub async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What an audit of everything came to.
+pub(super) struct Audited {
+    /// How many campaigns there are.
+    pub(super) campaigns: usize,
+    /// How many of them may still hand out packets.
+    pub(super) not_ended: usize,
+    /// Those whose books do not balance.
+    pub(super) unbalanced: Vec<CampaignId>,
+}
+
+/// Audits every campaign of the ledger at `path`, which nobody may have open.
+pub(super) async fn audit_all(path: &Path) -> anyhow::Result<Audited> {
+    let ledger = SqliteLedger::open_read_only(path, Arc::new(SystemClock)).await?;
+    let mut audited = Audited {
+        campaigns: 0,
+        not_ended: 0,
+        unbalanced: Vec::new(),
+    };
+    let mut before = None;
+    loop {
+        let page = ledger.campaigns(before, CAMPAIGNS_A_PAGE).await?;
+        let Some(last) = page.last() else { break };
+        before = Some(last.no);
+        for campaign in &page {
+            let snapshot = ledger.audit_snapshot(campaign.id).await?;
+            let report = audit(&snapshot.context("a campaign went away")?);
+            audited.campaigns += 1;
+            audited.not_ended += usize::from(campaign.closed_at.is_none());
+            if !report.balanced {
+                audited.unbalanced.push(campaign.id);
+            }
+        }
+    }
+    ledger.close().await;
+    Ok(audited)
 }
 
 fn tell(campaign: &Campaign, report: &AuditReport) {

@@ -10,6 +10,7 @@
 //! - [`open`]: the files, the lock against a second process, the connections.
 //! - [`migrate`]: numbered schemas, older ones brought up, newer ones refused.
 //! - [`write`]: the write connection, commits, and when to stop for good.
+//! - [`backup`]: a copy of the file while it is in use.
 //! - [`checkpoint`]: keeps the write-ahead log short, beside the writers.
 //! - [`fault`]: what an SQLite error means.
 //! - [`campaigns`], [`change`], [`waves`], [`bundles`]: what an organiser issues.
@@ -18,6 +19,7 @@
 //! - [`lead`]: which monitor leads.
 //! - [`counters`], [`people`]: statistics; users, organisers, sessions.
 
+mod backup;
 mod bundles;
 mod campaigns;
 mod change;
@@ -44,7 +46,10 @@ use rules::{CampaignId, ClaimId, Clock as _, Fen, PacketId, Timestamp, Tranche, 
 use tokio::sync::watch;
 
 use self::{fault::Fail, open::Inner};
-pub use self::{migrate::SCHEMA, open::OpenError};
+pub use self::{
+    migrate::SCHEMA,
+    open::{FILE, OpenError, UNFINISHED},
+};
 use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
     Claimed, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign, NewUser,

@@ -25,7 +25,10 @@ use super::{
 use crate::{bundling::Finished, time::LedgerClock};
 
 /// The ledger's file within a data directory.
-const FILE: &str = "hongbao.db";
+pub const FILE: &str = "hongbao.db";
+/// What that file is called until everything that belongs to it is there: where there is one, a
+/// restore was not finished, and nothing is opened.
+pub const UNFINISHED: &str = "hongbao.db.restoring";
 /// The file whose lock keeps a second process out of a data directory.
 const LOCK: &str = "lock";
 /// Connections that read. Each has a thread and a page cache of its own.
@@ -74,6 +77,15 @@ pub enum OpenError {
         /// Why.
         source: std::io::Error,
     },
+    /// A restore into the directory was not finished.
+    #[error(
+        "a restore into {} was not finished: begin it again, or use another data directory",
+        .0.display()
+    )]
+    Unfinished(PathBuf),
+    /// The file is not as SQLite left it.
+    #[error("the ledger's file is damaged: {0}")]
+    Damaged(String),
     /// The file cannot be used.
     #[error("cannot open the ledger: {0}")]
     Sql(#[from] sqlx::Error),
@@ -135,6 +147,11 @@ impl SqliteLedger {
             })?;
         }
         let lock = lock_beside(&file)?;
+        if let Some(directory) = file.parent()
+            && directory.join(UNFINISHED).exists()
+        {
+            return Err(OpenError::Unfinished(directory.into()));
+        }
         let options = options(&file);
         let mut connection = options.clone().create_if_missing(true).connect().await?;
         migrate(&mut connection).await?;
@@ -262,7 +279,7 @@ fn options(file: &Path) -> SqliteConnectOptions {
 }
 
 /// `path` itself when it names a file, else the ledger's file within it.
-fn file_of(path: &Path) -> PathBuf {
+pub(super) fn file_of(path: &Path) -> PathBuf {
     let names_a_file = path.extension().is_some_and(|e| e == "db" || e == "sqlite");
     if path.is_file() || (names_a_file && !path.is_dir()) {
         path.into()

@@ -5,7 +5,7 @@ use std::{fs::File, os::unix::fs::FileExt as _, path::Path, process::Command, sy
 use ledger::{
     ClaimError, ClaimResult, Ledger as _, LedgerError, OpenError, SqliteLedger,
     conformance::bench::{Bench, Rain, START, TurnedClock, all_wins, won},
-    sqlite::SCHEMA,
+    sqlite::{SCHEMA, UNFINISHED},
 };
 use rules::{Clock as _, WinLimit};
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
@@ -300,4 +300,72 @@ async fn a_full_disk_gives_nothing_keeps_everything_and_recovers() {
     );
     drop(rain);
     ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_copy_of_an_open_ledger_is_whole_and_never_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(TurnedClock::default());
+    let ledger = open(&folder.path().join("data"), &clock).await;
+    let rain = Rain::open(&bench(&ledger, &clock), 8, WinLimit::ONE).await;
+    let win = rain.win("ann", 1).await;
+    let copied = folder.path().join("copy");
+    std::fs::create_dir(&copied).unwrap();
+    let to = copied.join("hongbao.db");
+    let schema = SqliteLedger::back_up(&folder.path().join("data"), &to).await;
+    assert_eq!(schema.unwrap(), SCHEMA);
+    rain.win("bob", 2).await;
+    let again = SqliteLedger::back_up(&folder.path().join("data"), &to).await;
+    assert!(matches!(again, Err(OpenError::Files { .. })));
+    let sound = SqliteLedger::sound_copy(&to).await;
+    assert_eq!(sound.unwrap(), SCHEMA);
+    let names: Vec<_> = std::fs::read_dir(&copied).unwrap().collect();
+    assert_eq!(names.len(), 1, "looking leaves nothing beside it");
+
+    let copy = open(&copied, &clock).await;
+    let wins = all_wins(&copy, rain.campaign.no).await;
+    assert_eq!(wins.len(), 1, "bob came later");
+    assert_eq!(wins[0].1, win);
+}
+
+#[tokio::test]
+async fn a_damaged_or_newer_copy_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(TurnedClock::default());
+    open(folder.path(), &clock).await.close().await;
+    let mut connection = past_the_ledger(folder.path()).await;
+    sqlx::raw_sql("PRAGMA user_version = 99")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    let copy = folder.path().join("copy.db");
+    let newer = SqliteLedger::back_up(folder.path(), &copy).await;
+    assert!(matches!(newer, Err(OpenError::Newer { found: 99, .. })));
+    let newer = SqliteLedger::sound_copy(folder.path()).await;
+    assert!(matches!(newer, Err(OpenError::Newer { found: 99, .. })));
+
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path(), &clock).await.close().await;
+    let file = File::options()
+        .write(true)
+        .open(folder.path().join("hongbao.db"))
+        .unwrap();
+    let pages = file.metadata().unwrap().len() / 4_096;
+    file.write_at(&[0x55; 64], (pages - 1) * 4_096).unwrap();
+    let damaged = SqliteLedger::sound_copy(folder.path()).await;
+    assert!(
+        matches!(damaged, Err(OpenError::Damaged(_) | OpenError::Sql(_))),
+        "{damaged:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_directory_with_half_a_restore_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(TurnedClock::default());
+    std::fs::write(folder.path().join(UNFINISHED), "half").unwrap();
+    let refused = SqliteLedger::open(folder.path(), clock.clone()).await;
+    assert!(matches!(refused, Err(OpenError::Unfinished(_))));
+    assert!(!folder.path().join("hongbao.db").exists());
 }

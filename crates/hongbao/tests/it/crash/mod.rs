@@ -6,8 +6,8 @@
 //! machine's: a seed makes a failure likely again, not certain.
 
 mod books;
-mod load;
-mod random;
+pub(crate) mod load;
+pub(crate) mod random;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
