@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""The alert rules: right by promtool, and each shown to be silent and to fire.
+"""The alert rules and the dashboard: right by promtool, and each alert shown to be silent and to fire.
 
 Needs promtool (Debian's prometheus; scripts/setup.sh test brings it). Starts no server.
 """
 
+import json
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
 
-HERE = pathlib.Path(__file__).parents[1] / "deploy/prometheus"
+DEPLOY = pathlib.Path(__file__).parents[1] / "deploy"
+HERE = DEPLOY / "prometheus"
 # What an alert could wrongly ask: something that never holds, and something that always does.
 WRONG = {"never fires": "vector(1) > 2", "always fires": "vector(1)"}
 
@@ -31,7 +33,27 @@ def blocks(text, begin):
     return [begin + part for part in text.split(begin)[1:]]
 
 
+def dashboard_is_promql(change=lambda expression: expression):
+    """Whether promtool understands everything that the dashboard asks; a rule can be any expression."""
+    dashboard = json.loads((DEPLOY / "grafana/hongbao.json").read_text())
+    targets = [target for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    asked = [target["expr"] for target in targets + dashboard["annotations"]["list"]]
+    rules = [{"record": f"panel:{number}", "expr": change(expression.replace("$instance", ".*"))}
+             for number, expression in enumerate(asked)]
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        # JSON is YAML.
+        json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)
+        file.flush()
+        return len(asked), *promtool("check", "rules", file.name)
+
+
 def main():
+    asked, right, said = dashboard_is_promql()
+    if not right:
+        sys.exit(said)
+    if dashboard_is_promql(lambda expression: expression.replace("sum by", "sum bye"))[1]:
+        sys.exit("watching: an expression that is none was not noticed")
+    print(f"watching: promtool understands {asked} expressions of the dashboard")
     must("check", "rules", HERE / "hongbao.rules.yml")
     must("check", "config", HERE / "prometheus.yml")
     must("test", "rules", HERE / "hongbao.tests.yml")
