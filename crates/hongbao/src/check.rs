@@ -7,9 +7,11 @@ use services::account::{asking::Verifier as _, remote::RemoteAccount};
 
 use crate::{
     config::{QueueAt, Settings, SlsAt},
+    secrets::Told,
     serve::{
         Role,
         backends::{self, Opened, answers},
+        places::Place,
         plan::Plan,
     },
     telemetry,
@@ -40,30 +42,35 @@ pub fn run(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
 async fn look(role: Role, settings: Settings) -> anyhow::Result<()> {
     let settings = settings.with_file()?;
     settings.public_url(settings.listen())?;
-    let mut addresses = vec![
-        ("listen", settings.listen()),
-        ("admin-listen", settings.admin_listen()),
+    let mut places = vec![
+        Place::public(role, &settings),
+        Place::admin(role, &settings),
     ];
-    addresses.extend(
-        settings
-            .inner_listen
-            .map(|address| ("inner-listen", address)),
-    );
-    for (name, address) in addresses {
-        drop(
-            std::net::TcpListener::bind(address).map_err(|error| {
-                anyhow::anyhow!("--{name}: cannot listen on {address}: {error}")
-            })?,
-        );
-        println!("well: --{name} {address} is free");
+    places.extend(Place::inner(role, &settings));
+    for place in places {
+        println!("well: {}", place.is_free().await?);
     }
     if role == Role::Webpage {
         return Ok(());
     }
     let plan = Plan::of(role, &settings)?;
-    let secrets = plan.secrets(&settings)?;
+    let told = plan.told(&settings)?;
+    let opened = Opened::open(&plan.database).await?;
+    let looked = look_at_backends(&plan, &settings, told, &opened).await;
+    opened.close().await;
+    looked
+}
+
+async fn look_at_backends(
+    plan: &Plan,
+    settings: &Settings,
+    told: Told,
+    opened: &Opened,
+) -> anyhow::Result<()> {
+    let role = plan.role;
+    look_at_ledger(plan, opened, settings.allow_weak_durability == Some(true)).await?;
+    let secrets = plan.secrets(settings, told, opened).await?;
     println!("well: the secrets are there");
-    look_at_ledger(&plan, settings.allow_weak_durability == Some(true)).await?;
     if (role.is_redpacket() || role.is_monitor()) && plan.queue != QueueAt::Memory {
         let queue = backends::queue(&plan.queue)?;
         answers(&format!("the queue {}", plan.queue), queue.ping()).await?;
@@ -78,7 +85,7 @@ async fn look(role: Role, settings: Settings) -> anyhow::Result<()> {
         look_at_sls(sls).await?;
     }
     if role.is_account()
-        && let Some(attempts) = backends::attempts(&plan)?
+        && let Some(attempts) = backends::attempts(plan, opened)?
     {
         let what = format!("what account replicas share, {}", plan.attempts);
         answers(&what, attempts.ping()).await?;
@@ -114,14 +121,11 @@ async fn look_at_sls(sls: &SlsAt) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn look_at_ledger(plan: &Plan, weak_is_allowed: bool) -> anyhow::Result<()> {
-    let opened = Opened::open(&plan.database).await?;
+async fn look_at_ledger(plan: &Plan, opened: &Opened, weak_is_allowed: bool) -> anyhow::Result<()> {
     let ledger = opened.ledger();
     ledger.ping().await?;
     println!("well: the ledger {} answers", plan.database);
     let durability = ledger.durability().await?;
-    drop(ledger);
-    opened.close().await;
     println!("well: {}", durability.meaning);
     if let Some(weakness) = durability.weakness {
         println!("weak: {weakness}");

@@ -1,7 +1,7 @@
 //! `hongbao aliyun`: the cloud's message service and log service on this machine, to develop, test
 //! and demonstrate with. It must never be taken for the real ones, and says so.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use aliyun::{
     server::{
@@ -69,6 +69,10 @@ pub struct CloudArgs {
     /// A file that holds the secret of that access key.
     #[arg(long, env = "ACCESS_KEY_SECRET_FILE", value_name = "FILE")]
     access_key_secret_file: Option<PathBuf>,
+
+    /// Take requests whatever their date, to replay recorded ones.
+    #[arg(long, env = "HONGBAO_ALIYUN_ANY_DATE")]
+    any_date: bool,
 }
 
 impl CloudArgs {
@@ -145,6 +149,9 @@ async fn bind(flag: &str, at: SocketAddr) -> anyhow::Result<(TcpListener, Socket
 fn open_mns(args: &CloudArgs, credentials: Credentials) -> anyhow::Result<Arc<dyn Offline>> {
     let mut settings = MnsSettings::new(credentials);
     settings.folder = args.data_dir.as_ref().map(|folder| folder.join("mns"));
+    if args.any_date {
+        settings.skew_max = Duration::MAX;
+    }
     let mns = OfflineMns::new(settings, Arc::new(SystemClock));
     Ok(Arc::new(mns.context("--data-dir cannot be used for MNS")?))
 }
@@ -152,6 +159,7 @@ fn open_mns(args: &CloudArgs, credentials: Credentials) -> anyhow::Result<Arc<dy
 fn open_sls(args: &CloudArgs, credentials: Credentials) -> anyhow::Result<Arc<dyn Offline>> {
     let mut options = SlsServerOptions::new(credentials);
     options.folder = args.data_dir.as_ref().map(|folder| folder.join("sls"));
+    options.any_date = args.any_date;
     let sls = SlsServer::open(options, Arc::new(SystemClock));
     Ok(Arc::new(sls.context("--data-dir cannot be used for SLS")?))
 }

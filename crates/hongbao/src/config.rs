@@ -39,7 +39,8 @@ pub struct Settings {
     #[arg(long, env = "HONGBAO_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<SocketAddr>,
 
-    /// Where other services connect (/account/verify), with the service key [default: nowhere].
+    /// Where other services connect (/account/verify), with the service key [default: nowhere, or
+    /// 0.0.0.0:8081 for `account`].
     #[arg(long, env = "HONGBAO_INNER_LISTEN", value_name = "ADDRESS:PORT")]
     pub inner_listen: Option<SocketAddr>,
 
@@ -166,8 +167,9 @@ pub struct Settings {
     #[arg(long, env = "HONGBAO_SLS_REGION", value_name = "REGION")]
     pub sls_region: Option<String>,
 
-    /// Where account replicas remember together who has tried: a Redis as for the queue, or memory:
-    /// [default: the queue, when that is Redis; else each remembers for itself].
+    /// Where account replicas remember together who has tried: a Redis as for the queue, ledger:
+    /// for the ledger's database, or memory: [default: the queue, when that is Redis; else the
+    /// ledger's database, when that is on a server].
     #[arg(
         long,
         env = "HONGBAO_ATTEMPTS_URL",
@@ -181,7 +183,8 @@ pub struct Settings {
     #[arg(long, env = "HONGBAO_ACCOUNT_URL", value_name = "URL")]
     pub account_url: Option<String>,
 
-    /// The same, as HOST or HOST:PORT.
+    /// The same, as HOST:PORT, or as HOST alone: it is asked at port 8081, and at 80 when nobody is
+    /// there.
     #[arg(long, env = "ACCOUNT_CHECK_IP", value_name = "HOST")]
     pub account_check_ip: Option<String>,
 
@@ -204,7 +207,8 @@ pub struct Settings {
     #[arg(long, env = "HONGBAO_IDENTITY", value_name = "WHO")]
     pub identity: Option<Identity>,
 
-    /// Signs participants' tokens; at least 32 bytes [default: generated, in the data directory].
+    /// Signs participants' tokens; at least 32 bytes [default: generated, in the
+    /// data directory or, for one of several services, in the ledger].
     #[arg(
         long,
         env = "HONGBAO_TOKEN_SECRET",
@@ -221,7 +225,7 @@ pub struct Settings {
     #[arg(long, env = "HONGBAO_TOKEN_KEYS_FILE", value_name = "FILE")]
     pub token_keys_file: Option<PathBuf>,
 
-    /// What services show each other; at least 32 bytes [default: generated].
+    /// What services show each other; at least 32 bytes [default: generated, as the token secret].
     #[arg(
         long,
         env = "HONGBAO_SERVICE_KEY",
@@ -234,7 +238,8 @@ pub struct Settings {
     #[arg(long, env = "HONGBAO_SERVICE_KEY_FILE", value_name = "FILE")]
     pub service_key_file: Option<PathBuf>,
 
-    /// An API key with the organiser's rights; at least 32 bytes [default: generated].
+    /// An API key with the organiser's rights; at least 32 bytes [default: generated in the data
+    /// directory by `serve`; else none, and organisers log in].
     #[arg(
         long,
         env = "HONGBAO_ORGANISER_KEY",

@@ -1,4 +1,5 @@
-//! Secrets: told, read from a file, or made once and kept in the data directory.
+//! Secrets: told, read from a file, or made once: kept in the data directory by a process that is
+//! all there is, in the ledger by those that share one.
 
 use std::{
     fs,
@@ -8,13 +9,17 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use ledger::ServerLedger;
 use services::random::{Random, SystemRandom};
 
 use crate::config::Settings;
 
 /// The least bytes of a secret.
 const SECRET_BYTES_MIN: usize = 32;
-
+/// The secrets, by the variables that tell them.
+const TOKEN_SECRET: &str = "HONGBAO_TOKEN_SECRET";
+const SERVICE_KEY: &str = "HONGBAO_SERVICE_KEY";
+const ORGANISER_KEY: &str = "HONGBAO_ORGANISER_KEY";
 /// The files in the data directory that keep secrets which nobody told: participants' ids and
 /// tokens hang on the first.
 pub const KEPT: [&str; 3] = ["token.secret", "service.key", "organiser.key"];
@@ -29,13 +34,21 @@ pub struct Secrets {
     pub organiser_key: Option<String>,
 }
 
-/// Which secrets a service has to be told.
+/// Which secrets a service works with, besides the token secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needed {
     /// Whether [`Secrets::service_key`] is among them.
     pub service_key: bool,
     /// Whether [`Secrets::organiser_key`] is among them.
     pub organiser_key: bool,
+}
+
+/// The secrets that a service was told, or has kept from earlier.
+#[derive(Default)]
+pub struct Told {
+    token_secret: Option<String>,
+    service_key: Option<String>,
+    organiser_key: Option<String>,
 }
 
 /// Where a secret may come from.
@@ -66,17 +79,12 @@ impl Source<'_> {
         }
     }
 
-    /// What was told; several processes must be told the same.
-    fn demanded(&self) -> anyhow::Result<String> {
-        let name = self.name;
-        let secret = self.told()?;
-        secret.with_context(|| {
-            format!(
-                "{name} (or {name}_FILE) must be set: the replicas of all services share it; \
-                 here is a fresh one: {}",
-                fresh()
-            )
-        })
+    /// What was told, or what an earlier start has kept at `path`; none is made.
+    fn told_or_found(&self, path: &Path) -> anyhow::Result<Option<String>> {
+        match self.told()? {
+            None if path.exists() => long_enough(self.name, read(path)?).map(Some),
+            told => Ok(told),
+        }
     }
 }
 
@@ -97,22 +105,87 @@ impl Secrets {
         })
     }
 
-    /// The secrets that a service needs which is one of several; none is made.
+    /// `told`, and what is missing of it from the ledger, where whoever needs a secret first makes
+    /// it. For processes that share that ledger.
     ///
     /// # Errors
-    /// When one is missing or too short, or a file cannot be read.
-    pub fn demand(settings: &Settings, needed: Needed) -> anyhow::Result<Self> {
+    /// When the ledger does not answer.
+    pub async fn shared(told: Told, needed: Needed, ledger: &ServerLedger) -> anyhow::Result<Self> {
+        let token_secret = told_or_shared(TOKEN_SECRET, told.token_secret, ledger).await?;
+        let service_key = match needed.service_key {
+            true => Some(told_or_shared(SERVICE_KEY, told.service_key, ledger).await?),
+            false => None,
+        };
+        if needed.organiser_key && told.organiser_key.is_none() {
+            tracing::info!("there is no {ORGANISER_KEY}: organisers log in with a password");
+        }
+        Ok(Self {
+            token_secret,
+            service_key,
+            organiser_key: told.organiser_key,
+        })
+    }
+}
+
+impl Told {
+    /// What a service was told of what it needs, which is one of several.
+    ///
+    /// # Errors
+    /// When one is told twice or too short, or a file cannot be read.
+    pub fn of(settings: &Settings, needed: Needed) -> anyhow::Result<Self> {
         let [token, service, organiser] = sources(settings);
-        let demand = |needed, source: Source<'_>| match needed {
-            true => source.demanded().map(Some),
+        let told = |needed, source: Source<'_>| match needed {
+            true => source.told(),
             false => Ok(None),
         };
         Ok(Self {
-            token_secret: token.demanded()?,
-            service_key: demand(needed.service_key, service)?,
-            organiser_key: demand(needed.organiser_key, organiser)?,
+            token_secret: token.told()?,
+            service_key: told(needed.service_key, service)?,
+            organiser_key: told(needed.organiser_key, organiser)?,
         })
     }
+
+    /// What a process with all services has on a ledger that others share: what it was told, or
+    /// keeps in its data directory from an earlier start. The organiser's key is made there.
+    ///
+    /// # Errors
+    /// When one is told twice or too short, or a file cannot be read or written.
+    pub fn or_kept(settings: &Settings) -> anyhow::Result<Self> {
+        let dir = settings.data_dir();
+        let [token, service, organiser] = sources(settings);
+        let [token_kept, service_kept, organiser_kept] = KEPT.map(|name| dir.join(name));
+        Ok(Self {
+            token_secret: token.told_or_found(&token_kept)?,
+            service_key: service.told_or_found(&service_kept)?,
+            organiser_key: Some(organiser.told_or_kept(&organiser_kept)?),
+        })
+    }
+}
+
+/// What was told; else the ledger's secret of this name.
+async fn told_or_shared(
+    name: &str,
+    told: Option<String>,
+    ledger: &ServerLedger,
+) -> anyhow::Result<String> {
+    let Some(told) = told else {
+        let secret = ledger.secret(name, &fresh()).await;
+        let secret =
+            secret.with_context(|| format!("{name} is not set, and the ledger has none"))?;
+        match secret.is_new {
+            true => tracing::info!("{name} is not set: one was drawn and is kept in the ledger"),
+            false => tracing::info!("{name} is not set: it is the ledger's"),
+        }
+        return Ok(secret.value);
+    };
+    let made = ledger.secret_if_made(name).await;
+    if made.is_ok_and(|made| made.is_some_and(|made| made != told)) {
+        tracing::warn!(
+            "{name} is set, and the ledger has another, which processes have for which it is not \
+             set: set it for all of them or for none"
+        );
+    }
+    Ok(told)
 }
 
 /// The token secret, the service key, the organiser key.
@@ -120,17 +193,17 @@ fn sources(settings: &Settings) -> [Source<'_>; 3] {
     let source = |name, told, file| Source { name, told, file };
     [
         source(
-            "HONGBAO_TOKEN_SECRET",
+            TOKEN_SECRET,
             &settings.token_secret,
             &settings.token_secret_file,
         ),
         source(
-            "HONGBAO_SERVICE_KEY",
+            SERVICE_KEY,
             &settings.service_key,
             &settings.service_key_file,
         ),
         source(
-            "HONGBAO_ORGANISER_KEY",
+            ORGANISER_KEY,
             &settings.organiser_key,
             &settings.organiser_key_file,
         ),
@@ -230,36 +303,46 @@ mod tests {
     }
 
     #[test]
-    fn one_of_several_services_is_told_its_secrets_and_makes_none() {
+    fn one_of_several_services_makes_none_and_refuses_bad_ones() {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Settings {
             data_dir: Some(dir.path().into()),
+            service_key: Some("short".into()),
             ..Settings::default()
         };
-        let needed = Needed {
-            service_key: true,
+        let needed = |service_key| Needed {
+            service_key,
             organiser_key: false,
         };
-        let refused = |settings: &Settings| Secrets::demand(settings, needed).err().unwrap();
-        assert!(
-            refused(&settings)
-                .to_string()
-                .contains("HONGBAO_TOKEN_SECRET")
-        );
+        let refused = Told::of(&settings, needed(true)).err().unwrap();
+        assert!(refused.to_string().contains("HONGBAO_SERVICE_KEY"));
+        let told = Told::of(&settings, needed(false)).expect("it is not needed");
+        assert_eq!((told.token_secret, told.service_key), (None, None));
         settings.token_secret = Some("t".repeat(32));
-        assert!(
-            refused(&settings)
-                .to_string()
-                .contains("HONGBAO_SERVICE_KEY")
-        );
         settings.service_key = Some("s".repeat(32));
-        let secrets = Secrets::demand(&settings, needed).unwrap();
-        assert_eq!(secrets.service_key, settings.service_key);
-        assert_eq!(secrets.organiser_key, None);
+        let told = Told::of(&settings, needed(true)).unwrap();
+        assert_eq!(told.token_secret, settings.token_secret);
+        assert_eq!(told.service_key, settings.service_key);
         assert_eq!(
             fs::read_dir(dir.path()).unwrap().count(),
             0,
             "nothing was made"
         );
+    }
+
+    #[test]
+    fn on_a_shared_ledger_what_was_kept_before_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            data_dir: Some(dir.path().into()),
+            ..Settings::default()
+        };
+        let told = Told::or_kept(&settings).unwrap();
+        assert_eq!((told.token_secret, told.service_key), (None, None));
+        assert!(told.organiser_key.is_some());
+        let alone = Secrets::load(&settings).unwrap();
+        let told = Told::or_kept(&settings).unwrap();
+        assert_eq!(told.token_secret, Some(alone.token_secret));
+        assert_eq!(told.service_key, alone.service_key);
     }
 }

@@ -36,6 +36,8 @@ pub enum AttemptsAt {
     Memory,
     /// On Redis, by its URL.
     Redis(String),
+    /// In the ledger's database, on a server.
+    Ledger,
 }
 
 /// `url` without what stands between the user's name and the `@`.
@@ -78,6 +80,7 @@ impl fmt::Display for AttemptsAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory:"),
+            Self::Ledger => f.write_str("ledger:"),
             Self::Redis(url) => f.write_str(&without_password(url)),
         }
     }
@@ -182,21 +185,28 @@ impl Settings {
         }
     }
 
-    /// Where it is remembered who has tried.
+    /// Where it is remembered who has tried. By default, for a process that is one of several
+    /// or shares a queue: where the queue is, or in the ledger's database.
     ///
     /// # Errors
     /// When it is nowhere that this version knows.
-    pub fn attempts(&self) -> anyhow::Result<AttemptsAt> {
+    pub fn attempts(&self, one_of_several: bool) -> anyhow::Result<AttemptsAt> {
         match self.attempts_url.as_deref() {
-            None => Ok(match self.queue()? {
-                // MNS carries messages and remembers nothing else.
-                QueueAt::Memory | QueueAt::Mns(_) => AttemptsAt::Memory,
-                QueueAt::Redis(url) => AttemptsAt::Redis(url),
-            }),
+            None => {
+                let on_server = matches!(self.database()?, Database::Server(_));
+                Ok(match self.queue()? {
+                    QueueAt::Redis(url) => AttemptsAt::Redis(url),
+                    // MNS carries messages and remembers nothing else.
+                    QueueAt::Mns(_) if on_server => AttemptsAt::Ledger,
+                    QueueAt::Memory if on_server && one_of_several => AttemptsAt::Ledger,
+                    QueueAt::Memory | QueueAt::Mns(_) => AttemptsAt::Memory,
+                })
+            }
             Some("memory:") => Ok(AttemptsAt::Memory),
+            Some("ledger:") => Ok(AttemptsAt::Ledger),
             Some(url) if is_redis(url) => Ok(AttemptsAt::Redis(url.to_owned())),
             Some(url) => bail!(
-                "HONGBAO_ATTEMPTS_URL must be memory:, redis://HOST:PORT or \
+                "HONGBAO_ATTEMPTS_URL must be ledger:, memory:, redis://HOST:PORT or \
                  redis+cluster://HOST:PORT,HOST:PORT, and is `{}`",
                 without_password(url)
             ),
@@ -328,7 +338,7 @@ mod tests {
                 "{url}"
             );
             assert!(
-                settings.attempts().unwrap() == AttemptsAt::Redis(url.into()),
+                settings.attempts(true).unwrap() == AttemptsAt::Redis(url.into()),
                 "{url}"
             );
         }
@@ -337,7 +347,7 @@ mod tests {
             for refused in [
                 database(&settings).unwrap_err(),
                 settings.queue().err().unwrap().to_string(),
-                settings.attempts().err().unwrap().to_string(),
+                settings.attempts(true).err().unwrap().to_string(),
             ] {
                 assert!(!refused.contains("sesame"), "{refused}");
             }
@@ -350,13 +360,16 @@ mod tests {
             queue_url: Some("redis://h".into()),
             ..Settings::default()
         };
-        assert!(settings.attempts().unwrap() == AttemptsAt::Redis("redis://h".into()));
-        assert!(Settings::default().attempts().unwrap() == AttemptsAt::Memory);
+        assert!(settings.attempts(true).unwrap() == AttemptsAt::Redis("redis://h".into()));
+        assert!(Settings::default().attempts(false).unwrap() == AttemptsAt::Memory);
+        for (one_of_several, at) in [(true, AttemptsAt::Ledger), (false, AttemptsAt::Memory)] {
+            assert!(mission().attempts(one_of_several).unwrap() == at);
+        }
         let apart = Settings {
             attempts_url: Some("memory:".into()),
             ..settings
         };
-        assert!(apart.attempts().unwrap() == AttemptsAt::Memory);
+        assert!(apart.attempts(true).unwrap() == AttemptsAt::Memory);
     }
 
     #[test]

@@ -203,7 +203,15 @@ mod tests {
         assert_eq!(queue.visibility, Duration::from_secs(40));
         let shown = told.queue().expect("a queue").to_string();
         assert_eq!(shown, "https://1.mns.cn-x.aliyuncs.com");
-        assert!(told.attempts().expect("a place") == AttemptsAt::Memory);
+        assert!(told.attempts(true).expect("a place") == AttemptsAt::Memory);
+        let with_database = Settings {
+            database_url: Some("mysql://h/d".into()),
+            ..told
+        };
+        for one_of_several in [true, false] {
+            let attempts = with_database.attempts(one_of_several);
+            assert!(attempts.expect("a place") == AttemptsAt::Ledger);
+        }
     }
 
     #[test]

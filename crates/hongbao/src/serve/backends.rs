@@ -10,7 +10,7 @@ use queue::{
     MemoryQueue, MnsQueue, Queue, RedisQueue,
     mns::{Credentials, Options},
 };
-use services::account::attempts::{Attempts, RedisAttempts};
+use services::account::attempts::{Attempts, LedgerAttempts, RedisAttempts};
 
 use super::plan::Plan;
 use crate::config::{AccessKey, AttemptsAt, Database, MnsAt, QueueAt, SlsAt};
@@ -168,11 +168,14 @@ fn host_name() -> String {
 ///
 /// # Errors
 /// When its URL cannot be used.
-pub(crate) fn attempts(plan: &Plan) -> anyhow::Result<Option<Arc<dyn Attempts>>> {
+pub(crate) fn attempts(plan: &Plan, opened: &Opened) -> anyhow::Result<Option<Arc<dyn Attempts>>> {
+    // Alone on its ledger, no other process can be asked who has tried.
+    let Opened::Server(ledger) = opened else {
+        return Ok(None);
+    };
     match &plan.attempts {
         AttemptsAt::Memory => Ok(None),
-        // Alone on its ledger, no other process can be asked who has tried.
-        AttemptsAt::Redis(_) if !plan.shares_ledger() => Ok(None),
+        AttemptsAt::Ledger => Ok(Some(Arc::new(LedgerAttempts::new(ledger.clone())))),
         AttemptsAt::Redis(url) => {
             let opened = RedisAttempts::open(url);
             let place = &plan.attempts;

@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::wiring::Node;
+use super::{Role, places::Place, wiring::Node};
 use crate::{config::Settings, secrets::Secrets, telemetry};
 
 /// How long a request may take until its response begins.
@@ -74,17 +74,17 @@ impl Serving {
 }
 
 impl Listeners {
-    /// Binds every configured port.
-    pub(super) async fn bind(settings: &Settings) -> anyhow::Result<Self> {
+    /// Binds every port of `role`.
+    pub(super) async fn bind(role: Role, settings: &Settings) -> anyhow::Result<Self> {
         let trusted = TrustedProxies::parse(settings.trusted_proxies.iter().flatten())
             .context("HONGBAO_TRUSTED_PROXIES")?;
-        let inner = match settings.inner_listen {
-            Some(address) => Some(bind("HONGBAO_INNER_LISTEN", address).await?),
+        let inner = match Place::inner(role, settings) {
+            Some(place) => Some(place.bind().await?),
             None => None,
         };
         Ok(Self {
-            public: bind("HONGBAO_LISTEN", settings.listen()).await?,
-            admin: bind("HONGBAO_ADMIN_LISTEN", settings.admin_listen()).await?,
+            public: Place::public(role, settings).bind().await?,
+            admin: Place::admin(role, settings).bind().await?,
             inner,
             trusted_proxies: Arc::new(trusted),
         })
@@ -185,12 +185,6 @@ impl Listeners {
             listeners,
         })
     }
-}
-
-async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("{name}: cannot listen on {address}"))
 }
 
 /// Every route of the public port.

@@ -3,10 +3,11 @@
 //! # Layout
 //! - [`plan`]: what a service is to run on; [`backends`]: opening that.
 //! - [`shared`]: what the services share; [`wiring`]: the parts and how they hang together.
-//! - [`listeners`]: the listeners and their routes.
+//! - [`listeners`]: the listeners and their routes; [`places`]: where they listen.
 
 pub(crate) mod backends;
 mod listeners;
+pub(crate) mod places;
 pub(crate) mod plan;
 mod shared;
 mod wiring;
@@ -20,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    backends::Opened,
     listeners::{Listeners, Pages},
     plan::Plan,
     wiring::Node,
@@ -87,13 +89,15 @@ async fn services(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(misconfigured(&error)),
     };
     // Bound first: a taken port must not touch the data directory.
-    let listeners = Listeners::bind(&settings).await?;
-    let secrets = match plan.secrets(&settings) {
-        Ok(secrets) => secrets,
+    let listeners = Listeners::bind(role, &settings).await?;
+    let told = match plan.told(&settings) {
+        Ok(told) => told,
         Err(error) => return Ok(misconfigured(&error)),
     };
+    let opened = Opened::open(&plan.database).await?;
+    let secrets = plan.secrets(&settings, told, &opened).await?;
     let public_url = settings.public_url(listeners.public_address()?)?;
-    let node = Node::start(&plan, &settings, &secrets, &public_url).await?;
+    let node = Node::start(opened, &plan, &settings, &secrets, &public_url).await?;
     let setup = match &node.monitor {
         Some(monitor) => monitor.begin_setup().await?,
         None => None,
@@ -138,7 +142,7 @@ async fn services(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
 /// The participants' pages alone: they need no backend.
 async fn webpage(settings: Settings) -> anyhow::Result<ExitCode> {
     let mut stop_signals = StopSignals::new()?;
-    let listeners = Listeners::bind(&settings).await?;
+    let listeners = Listeners::bind(Role::Webpage, &settings).await?;
     let readiness = Readiness::expecting(&[]);
     let stopping = CancellationToken::new();
     let pages = Pages {

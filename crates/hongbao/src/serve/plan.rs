@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::Role;
+use super::{Role, backends::Opened};
 use crate::{
     config::{AttemptsAt, Database, QueueAt, Settings, SlsAt},
-    secrets::{Needed, Secrets},
+    secrets::{Needed, Secrets, Told},
 };
 
 /// The bounds of how long a grab node holds packets, in seconds: the shortest leaves a grab the time it may take.
@@ -72,7 +72,7 @@ impl Plan {
     /// The setting that is wrong or missing.
     pub(crate) fn of(role: Role, settings: &Settings) -> anyhow::Result<Self> {
         let database = settings.database()?;
-        let (queue, attempts) = (settings.queue()?, settings.attempts()?);
+        let (queue, attempts) = (settings.queue()?, settings.attempts(role != Role::All)?);
         let account = settings.account()?.map(str::to_owned);
         let name = role.name();
         if role != Role::All {
@@ -91,14 +91,11 @@ impl Plan {
                      MNS_URL, ACCESS_KEY_ID and ACCESS_KEY_SECRET"
                 );
             }
-            // With MNS alone, one account process is enough to start with: it says that it must
-            // stay the only one.
-            let on_mns = matches!(queue, QueueAt::Mns(_));
-            if role.is_account() && attempts == AttemptsAt::Memory && !on_mns {
+            if role.is_account() && attempts == AttemptsAt::Memory {
                 bail!(
                     "`hongbao {name}` is one of several processes, which remember together who \
-                     has tried: set HONGBAO_ATTEMPTS_URL (or HONGBAO_QUEUE_URL) to redis://… or \
-                     redis+cluster://…"
+                     has tried: set HONGBAO_ATTEMPTS_URL to ledger:, redis://… or \
+                     redis+cluster://…, or leave it out"
                 );
             }
             if role.is_redpacket() && account.is_none() {
@@ -106,12 +103,6 @@ impl Plan {
                     "`hongbao {name}` asks the account service who may try: set \
                      HONGBAO_ACCOUNT_URL to http://HOST:PORT of its inner listener, or \
                      ACCOUNT_CHECK_IP"
-                );
-            }
-            if role.is_account() && settings.inner_listen.is_none() {
-                bail!(
-                    "`hongbao {name}` answers other services: set HONGBAO_INNER_LISTEN to \
-                     ADDRESS:PORT, which only they can reach"
                 );
             }
         }
@@ -151,27 +142,53 @@ impl Plan {
     /// What is to be said where other account processes could be, and this one remembers only for
     /// itself who has tried.
     pub(crate) fn remembers_alone(&self) -> Option<&'static str> {
-        let others = self.shares_ledger() && matches!(self.queue, QueueAt::Mns(_));
+        let others = self.shares_ledger() && self.queue != QueueAt::Memory;
         let alone = others && self.role.is_account() && self.attempts == AttemptsAt::Memory;
         alone.then_some(
-            "who has tried is remembered by this process alone: run one account process, or set \
-             HONGBAO_ATTEMPTS_URL to redis://… or redis+cluster://… for several",
+            "who has tried is remembered by this process alone, as HONGBAO_ATTEMPTS_URL says: run no \
+             other account process beside it",
         )
     }
 
-    /// The secrets that this needs. Only a process that is all there is may make its own.
+    /// The secrets that this was told, before anything is touched but, for a process with all
+    /// services, its data directory.
     ///
     /// # Errors
-    /// When one is missing or too short, or a file cannot be read or written.
-    pub(crate) fn secrets(&self, settings: &Settings) -> anyhow::Result<Secrets> {
-        if self.role == Role::All {
-            return Secrets::load(settings);
+    /// When one is told twice or too short, or a file cannot be read or written.
+    pub(crate) fn told(&self, settings: &Settings) -> anyhow::Result<Told> {
+        match self.role {
+            Role::All if self.shares_ledger() => Told::or_kept(settings),
+            Role::All => {
+                // It makes what is missing, and has all of them.
+                Secrets::load(settings)?;
+                Ok(Told::default())
+            }
+            _ => Told::of(settings, self.needed()),
         }
-        let needed = Needed {
+    }
+
+    /// The secrets that this needs: `told`, and what is missing from the data directory of a
+    /// process that is all there is, or from the ledger that it shares.
+    ///
+    /// # Errors
+    /// When one is too short, a file cannot be read or written, or the ledger does not answer.
+    pub(crate) async fn secrets(
+        &self,
+        settings: &Settings,
+        told: Told,
+        opened: &Opened,
+    ) -> anyhow::Result<Secrets> {
+        match opened {
+            Opened::Sqlite(_) => Secrets::load(settings),
+            Opened::Server(ledger) => Secrets::shared(told, self.needed(), ledger).await,
+        }
+    }
+
+    const fn needed(&self) -> Needed {
+        Needed {
             service_key: self.role.is_account() || self.role.is_redpacket(),
             organiser_key: self.role.is_monitor(),
-        };
-        Secrets::demand(settings, needed)
+        }
     }
 }
 
@@ -214,7 +231,12 @@ mod tests {
             assert!(refused.contains("HONGBAO_DATABASE_URL"), "{refused}");
             assert!(refused.contains("DB_HOST"), "{refused}");
             let refused = refusal(role, &memory);
-            assert!(refused.contains("HONGBAO_QUEUE_URL"), "{refused}");
+            let needs_queue = role != Role::Account;
+            assert_eq!(
+                refused.contains("HONGBAO_QUEUE_URL"),
+                needs_queue,
+                "{refused}"
+            );
         }
         let mixed = [
             Settings {
@@ -239,12 +261,6 @@ mod tests {
         };
         assert!(refusal(Role::Redpacket, &without_account).contains("HONGBAO_ACCOUNT_URL"));
         assert_eq!(refusal(Role::Monitor, &without_account), "");
-        let without_inner = Settings {
-            inner_listen: None,
-            ..shared()
-        };
-        assert!(refusal(Role::Account, &without_inner).contains("HONGBAO_INNER_LISTEN"));
-        assert_eq!(refusal(Role::Redpacket, &without_inner), "");
         let own_window = Settings {
             attempts_url: Some("memory:".into()),
             ..shared()
@@ -258,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_on_mns_is_shared_and_remembers_no_attempts() {
+    fn a_queue_on_mns_is_shared_and_the_ledger_remembers_attempts() {
         let mns = Settings {
             queue_url: None,
             mns_url: Some("https://h".into()),
@@ -273,10 +289,15 @@ mod tests {
                 panic!("the queue is {}", plan.queue);
             };
             assert_eq!(queue.visibility, plan.lease);
-            let said = plan.remembers_alone().unwrap_or_default();
-            let says = said.contains("HONGBAO_ATTEMPTS_URL");
-            assert_eq!(says, role.is_account(), "{}: {said}", role.name());
+            assert!(plan.attempts == AttemptsAt::Ledger, "{}", role.name());
+            assert_eq!(plan.remembers_alone(), None);
         }
+        let alone = Settings {
+            attempts_url: Some("memory:".into()),
+            ..mns.clone()
+        };
+        let said = Plan::of(Role::All, &alone).unwrap().remembers_alone();
+        assert!(said.is_some_and(|said| said.contains("HONGBAO_ATTEMPTS_URL")));
         let with_redis = Settings {
             attempts_url: Some("redis://h".into()),
             ..mns.clone()

@@ -30,7 +30,11 @@ use services::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{backends, plan::Plan, wiring::ping};
+use super::{
+    backends::{self, Opened},
+    plan::Plan,
+    wiring::ping,
+};
 use crate::{
     config::{AccountDown, Identity, QueueAt, Settings},
     secrets::Secrets,
@@ -67,10 +71,11 @@ impl<'a> Shared<'a> {
         plan: &'a Plan,
         settings: &'a Settings,
         secrets: &'a Secrets,
-        ledger: Arc<dyn Ledger>,
+        opened: &Opened,
         public_url: &str,
     ) -> anyhow::Result<(Self, Announcer, Reader)> {
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let ledger = opened.ledger();
         let node = NodeId(u64::from_le_bytes(drawn(&*random)) >> 1);
         let (directory, announcer, reader) = Directory::new(ledger.clone());
         let registered = Arc::new(Registered::default());
@@ -79,7 +84,7 @@ impl<'a> Shared<'a> {
         }
         let coin_key = coin_key(&secrets.token_secret);
         let attempts = match plan.role.is_account() {
-            true => backends::attempts(plan)?,
+            true => backends::attempts(plan, opened)?,
             false => None,
         };
         let gates = match attempts {

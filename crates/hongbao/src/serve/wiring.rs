@@ -69,9 +69,10 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Opens the backends, fills a queue that is this process's own, and starts what runs in the
+    /// Opens the other backends, fills a queue that is this process's own, and starts what runs in the
     /// background. When this returns, requests can be answered.
     pub(super) async fn start(
+        opened: Opened,
         plan: &Plan,
         settings: &Settings,
         secrets: &Secrets,
@@ -79,10 +80,9 @@ impl Node {
     ) -> anyhow::Result<Self> {
         let metrics = telemetry::metrics(plan.role)?;
         let role = plan.role;
-        let opened = Opened::open(&plan.database).await?;
         let ledger = opened.ledger();
         let (shared, announcer, mut reader) =
-            Shared::open(plan, settings, secrets, ledger.clone(), public_url).await?;
+            Shared::open(plan, settings, secrets, &opened, public_url).await?;
         let background = CancellationToken::new();
 
         let account = role.is_account().then(|| shared.account());

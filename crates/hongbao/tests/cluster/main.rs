@@ -9,6 +9,7 @@
 //! # Layout
 //! - [`cluster`], [`engines`]: replicas, HAProxy, databases and queues, started and broken.
 //! - [`users`], [`storm`]: who grabs meanwhile, and the books afterwards.
+//! - [`mission`]: the four services with only the mission's names.
 //! - [`walk`]: the walk-through, without failures. [`kills`], [`database`], [`queue`],
 //!   [`replicas`], [`leader`], [`account`], [`weak`]: one failure each.
 //! - [`calls`]: what grabs cost in calls of backends, for docs/scaling.md.
@@ -21,6 +22,7 @@ mod database;
 mod engines;
 mod kills;
 mod leader;
+mod mission;
 mod queue;
 mod replicas;
 mod storm;

@@ -22,7 +22,7 @@ struct Migration {
 }
 
 /// Every migration, in order; the n-th brings a database to schema n.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         compatible_from: 1,
         mysql: include_str!("../../migrations/server/mysql/0001_books.sql"),
@@ -32,6 +32,11 @@ const MIGRATIONS: [Migration; 2] = [
         compatible_from: 1,
         mysql: include_str!("../../migrations/server/mysql/0002_leader.sql"),
         postgres: include_str!("../../migrations/server/postgres/0002_leader.sql"),
+    },
+    Migration {
+        compatible_from: 1,
+        mysql: include_str!("../../migrations/server/mysql/0003_shared.sql"),
+        postgres: include_str!("../../migrations/server/postgres/0003_shared.sql"),
     },
 ];
 

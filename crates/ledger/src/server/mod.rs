@@ -18,7 +18,9 @@
 //! - [`wins`], [`follow`], [`snapshot`]: reading claims.
 //! - [`lead`]: which monitor leads.
 //! - [`counters`], [`people`]: statistics; users, organisers, sessions.
+//! - [`secrets`], [`attempts`]: what processes share that have nothing else to share it by.
 
+mod attempts;
 mod bind;
 mod bundles;
 mod campaigns;
@@ -41,6 +43,7 @@ mod open;
 mod patience;
 mod people;
 mod pool;
+mod secrets;
 mod snapshot;
 mod sql;
 mod standing;
@@ -51,7 +54,7 @@ mod wins;
 use std::sync::Arc;
 
 use self::open::Inner;
-pub use self::{migrate::SCHEMA, offset::TimeSource};
+pub use self::{attempts::AttemptSwap, migrate::SCHEMA, offset::TimeSource, secrets::LedgerSecret};
 
 /// The ledger in a database that a server keeps. Cheap to clone; each value opened has
 /// connections of its own.

@@ -1,7 +1,7 @@
 //! Opening: migrations by several processes at once, from every schema, and across versions;
 //! URLs; the database's time; what an acknowledgement means.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ledger::{
     Ledger as _, OpenError, ServerLedger, SystemClock,
@@ -23,6 +23,7 @@ on_servers! {
     a_url_that_leads_nowhere_is_told_clearly,
     ledger_time_is_the_databases,
     time_goes_on_after_a_new_start,
+    a_secret_is_made_once_whoever_asks_first,
 }
 
 /// Several processes start on an empty database; each finds it ready.
@@ -164,6 +165,37 @@ async fn time_goes_on_after_a_new_start(backend: Backend) {
     clock.turn(-3_600);
     let again = open(&database.url(), &clock).await;
     assert!(again.now() >= win.claimed_at);
+}
+
+/// Processes that start at the same time and were told no secret have the same one, for ever.
+async fn a_secret_is_made_once_whoever_asks_first(backend: Backend) {
+    let database = backend.new_database();
+    let clock = Arc::new(TurnedClock::default());
+    let ledger = open(&database.url(), &clock).await;
+    assert_eq!(ledger.secret_if_made("key").await.unwrap(), None);
+    let mut asking = Vec::new();
+    for n in 0..8 {
+        let (url, clock) = (database.url(), clock.clone());
+        asking.push(tokio::spawn(async move {
+            let ledger = open(&url, &clock).await;
+            ledger.secret("key", &format!("fresh {n}")).await.unwrap()
+        }));
+    }
+    let mut values = BTreeSet::new();
+    let mut made = 0;
+    for secret in asking {
+        let secret = secret.await.unwrap();
+        made += u32::from(secret.is_new);
+        values.insert(secret.value);
+    }
+    assert_eq!((values.len(), made), (1, 1), "{values:?}");
+    let again = ledger.secret("key", "another").await.unwrap();
+    assert!(!again.is_new && values.contains(&again.value));
+    assert_eq!(
+        ledger.secret_if_made("key").await.unwrap(),
+        values.pop_first()
+    );
+    assert_eq!(ledger.secret_if_made("no key").await.unwrap(), None);
 }
 
 /// Settings under which an answered win may be lost are named.

@@ -4,7 +4,11 @@
 //! Whoever remembers never decides: [`rules::admission`] does, from what is remembered, and
 //! [`Attempts::swap`] puts the new in the place of exactly the old that was decided from.
 
+mod encoded;
+mod ledger;
 mod redis;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +22,7 @@ use moka::{
 };
 use rules::{CampaignId, UserId, admission::Attempt};
 
-pub use self::redis::RedisAttempts;
+pub use self::{ledger::LedgerAttempts, redis::RedisAttempts};
 
 /// The most attempts that are remembered in one process, over all campaigns; about 200 MB.
 pub const ATTEMPTS_MAX: u64 = 1_000_000;

@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -37,12 +37,17 @@ const IDLE_MAX: usize = 8;
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Where the account service listens when its URL names no port.
-const PORT_DEFAULT: u16 = 80;
+const PORT_OF_URLS: u16 = 80;
+/// Where it may listen when a bare host is named: on its own, or behind a load balancer.
+const PORTS_OF_HOSTS: [u16; 2] = [8081, 80];
 
 /// The account service behind one URL.
 pub struct RemoteAccount {
     host: String,
-    port: u16,
+    /// Where it may be.
+    ports: Vec<u16>,
+    /// Where it has answered; from then on it is nowhere else. 0: nowhere yet.
+    answered_at: AtomicU16,
     host_header: HeaderValue,
     key: HeaderValue,
     idle: Mutex<Vec<Connection>>,
@@ -52,6 +57,7 @@ pub struct RemoteAccount {
 
 /// A live connection; dropping it closes the socket, answered or not.
 struct Connection {
+    port: u16,
     sender: SendRequest<Full<Bytes>>,
     driver: JoinHandle<()>,
     since: Instant,
@@ -85,8 +91,9 @@ impl From<Lost> for Unreached {
 }
 
 impl RemoteAccount {
-    /// The service at `url` (`http://HOST:PORT`, the scheme and port 80 may be left out), shown
-    /// the key `service_key`. Nothing is connected yet.
+    /// The service at `url`, shown the key `service_key`. Of `http://HOST:PORT` the scheme and port
+    /// 80 may be left out; a bare host is asked at the account service's own port 8081 first, and
+    /// at 80 when nobody is there. Nothing is connected yet.
     ///
     /// # Errors
     /// When the URL is none, or the key cannot stand in a header.
@@ -107,9 +114,15 @@ impl RemoteAccount {
         let mut key = HeaderValue::try_from(format!("Bearer {service_key}"))
             .map_err(|_| NotAnAccountUrl("a service key with control characters".into()))?;
         key.set_sensitive(true);
+        let ports = match authority.port_u16() {
+            Some(port) => vec![port],
+            None if url.contains("://") => vec![PORT_OF_URLS],
+            None => PORTS_OF_HOSTS.to_vec(),
+        };
         Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().unwrap_or(PORT_DEFAULT),
+            ports,
+            answered_at: AtomicU16::new(0),
             host_header: HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?,
             key,
             idle: Mutex::default(),
@@ -171,6 +184,9 @@ impl RemoteAccount {
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|cause| Lost::Unknown(cause.to_string()))?;
+            if head.status.is_success() {
+                self.answered_at.store(connection.port, Ordering::Relaxed);
+            }
             self.keep(connection);
             return Ok((head.status, body.to_bytes()));
         }
@@ -191,17 +207,37 @@ impl RemoteAccount {
         }
     }
 
-    /// A new connection, to the first address that takes it.
+    /// A new connection, to the first port and address that take it.
     async fn connect(&self) -> Result<Connection, Lost> {
+        let known = self.answered_at.load(Ordering::Relaxed);
+        let ports = match known {
+            0 => &self.ports[..],
+            _ => std::slice::from_ref(&known),
+        };
+        let mut failed = None;
+        for &port in ports {
+            match self.connect_to(port).await {
+                Ok(connection) => return Ok(connection),
+                // The first says where the service should have been.
+                Err(lost) => failed = failed.or(Some(lost)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Lost::NotSent("it is nowhere".into())))
+    }
+
+    async fn connect_to(&self, port: u16) -> Result<Connection, Lost> {
         let not_sent = |cause: &dyn std::fmt::Display| Lost::NotSent(cause.to_string());
-        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
+        let found = tokio::net::lookup_host((self.host.as_str(), port)).await;
         let addresses: Vec<SocketAddr> = found.map_err(|cause| not_sent(&cause))?.collect();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut failed = Lost::NotSent(format!("`{}` stands for no address", self.host));
         for place in 0..addresses.len() {
             let address = addresses[first.wrapping_add(place) % addresses.len()];
             match tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return handshake(stream).await.map_err(|cause| not_sent(&cause)),
+                Ok(Ok(stream)) => {
+                    let connection = handshake(stream, port).await;
+                    return connection.map_err(|cause| not_sent(&cause));
+                }
                 Ok(Err(cause)) => failed = Lost::NotSent(format!("{address}: {cause}")),
                 Err(_late) => failed = Lost::NotSent(format!("{address} does not take it")),
             }
@@ -210,7 +246,7 @@ impl RemoteAccount {
     }
 }
 
-async fn handshake(stream: TcpStream) -> Result<Connection, Box<dyn std::error::Error>> {
+async fn handshake(stream: TcpStream, port: u16) -> Result<Connection, Box<dyn std::error::Error>> {
     stream.set_nodelay(true)?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(async move {
@@ -218,6 +254,7 @@ async fn handshake(stream: TcpStream) -> Result<Connection, Box<dyn std::error::
         let _told_to_the_call = connection.await.is_err();
     });
     Ok(Connection {
+        port,
         sender,
         driver,
         since: Instant::now(),

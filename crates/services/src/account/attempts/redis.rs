@@ -11,10 +11,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use queue::redis::{Link, LinkError, OpenError, Script, Value};
-use rules::{CampaignId, GrabId, Timestamp, UserId, admission::Attempt};
+use rules::{CampaignId, UserId};
 use uuid::Uuid;
 
-use super::{Attempts, AttemptsError, Swap, Swapped};
+use super::{
+    Attempts, AttemptsError, Swap, Swapped,
+    encoded::{decode, encode},
+};
 
 /// How long a call may take: shorter than those wait who ask the account service.
 const CALL_TIMEOUT: Duration = Duration::from_millis(400);
@@ -126,55 +129,6 @@ fn part(user: &UserId) -> u32 {
     hash % PARTS
 }
 
-/// What bit of the first byte says that the attempt was discarded.
-const DISCARDED: u8 = 1;
-/// What bit says that a Grab-Id follows.
-const NAMED: u8 = 2;
-
-/// An attempt in bytes: what it is, when (microseconds, big endian), its Grab-Id if it has one.
-/// No attempt is no byte.
-fn encode(attempt: Option<Attempt>) -> Bytes {
-    let Some(attempt) = attempt else {
-        return Bytes::new();
-    };
-    let mut bytes = Vec::with_capacity(25);
-    let discarded = if attempt.discarded { DISCARDED } else { 0 };
-    let named = if attempt.grab_id.is_some() { NAMED } else { 0 };
-    bytes.push(discarded | named);
-    bytes.extend(attempt.at.micros().to_be_bytes());
-    if let Some(GrabId(id)) = attempt.grab_id {
-        bytes.extend(id.as_bytes());
-    }
-    bytes.into()
-}
-
-fn decode(bytes: &[u8]) -> Result<Option<Attempt>, AttemptsError> {
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let parts = bytes.split_first_chunk::<1>().and_then(|(flags, rest)| {
-        let (at, id) = rest.split_first_chunk::<8>()?;
-        Some((flags[0], i64::from_be_bytes(*at), id))
-    });
-    let (flags, at, id) = parts.ok_or_else(|| strange(&bytes))?;
-    let grab_id = match (flags & NAMED, id.len()) {
-        (0, 0) => None,
-        (NAMED, 16) => Some(GrabId(Uuid::from_slice(id).map_err(|_| strange(&bytes))?)),
-        _ => return Err(strange(&bytes)),
-    };
-    if flags & !(DISCARDED | NAMED) != 0 {
-        return Err(strange(&bytes));
-    }
-    Ok(Some(Attempt {
-        at: Timestamp::from_micros(at),
-        grab_id,
-        discarded: flags & DISCARDED != 0,
-    }))
-}
-
 fn strange(what: &dyn std::fmt::Debug) -> AttemptsError {
     AttemptsError(format!("Redis holds something strange: {what:?}"))
 }
-
-#[cfg(test)]
-mod tests;

@@ -163,5 +163,35 @@ fn urls_are_a_host_and_perhaps_a_port() {
         assert!(RemoteAccount::new(bad, KEY).is_err(), "{bad}");
     }
     let account = RemoteAccount::new("http://[::1]:81", KEY).unwrap();
-    assert_eq!((account.host.as_str(), account.port), ("::1", 81));
+    assert_eq!(
+        (account.host.as_str(), &account.ports[..]),
+        ("::1", &[81][..])
+    );
+    let ports = |url| RemoteAccount::new(url, KEY).unwrap().ports;
+    assert_eq!(ports("http://account.local"), [80]);
+    assert_eq!(ports("account.local:81"), [81]);
+    assert_eq!(ports("account.local"), [8081, 80]);
+}
+
+/// Whoever is at one port of a host may not be the account service; the first that answers as it
+/// does, is.
+#[tokio::test]
+async fn a_bare_host_is_asked_where_the_service_has_answered() {
+    let (listener, url) = listen().await;
+    let (stranger, stranger_url) = listen().await;
+    tokio::spawn(async move { axum::serve(stranger, Router::new()).await.unwrap() });
+    let port = |url: &str| url.rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    let (free, free_url) = listen().await;
+    drop(free);
+    let mut account = RemoteAccount::new("127.0.0.1", KEY).unwrap();
+    account.ports = vec![port(&free_url), port(&stranger_url)];
+    let asked = account.admit(CAMPAIGN, &[attempt("ann", None)]).await;
+    assert!(asked.is_err(), "404 is no answer");
+    assert_eq!(account.answered_at.load(Ordering::Relaxed), 0);
+    account.ports[1] = port(&url);
+    account.idle = std::sync::Mutex::default();
+    tokio::spawn(serve(listener, Arc::default()));
+    let asked = account.admit(CAMPAIGN, &[attempt("ann", None)]).await;
+    assert_eq!(asked.unwrap(), [Some(Verdict::Admitted)]);
+    assert_eq!(account.answered_at.load(Ordering::Relaxed), port(&url));
 }

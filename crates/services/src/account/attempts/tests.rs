@@ -1,9 +1,13 @@
-use std::time::Instant;
+//! Every memory of attempts does the same; and what only some of them promise.
 
-use testkit::{Redis, RedisCluster};
+use std::sync::Arc;
+
+use ::ledger::{ServerLedger, SystemClock};
+use rules::{GrabId, Timestamp};
+use testkit::{MariaDb, Postgres, Redis, RedisCluster};
+use uuid::Uuid;
 
 use super::*;
-use crate::account::attempts::MemoryAttempts;
 
 const CAMPAIGN: CampaignId = CampaignId(Uuid::from_u128(1));
 const WINDOW: Duration = Duration::from_secs(60);
@@ -86,20 +90,74 @@ async fn memory_one_redis_and_a_cluster_conform() {
     conforms(&open(&cluster.url())).await;
 }
 
-#[test]
-fn every_attempt_is_read_as_it_was_written() {
-    assert_eq!(decode(&encode(None)).expect("nothing"), None);
-    for at in [i64::MIN, -1, 0, 1, 2, 3, 1_800_000_000_000_000, i64::MAX] {
+async fn ledger(url: &str) -> ServerLedger {
+    let opened = ServerLedger::open(url, Arc::new(SystemClock)).await;
+    opened.expect("the database is there")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_s_databases_conform() {
+    for url in [MariaDb::shared().database(), Postgres::shared().database()] {
+        let ledger = ledger(&url).await;
+        conforms(&LedgerAttempts::patient(ledger)).await;
+    }
+}
+
+/// Several processes at the same users at the same time: each swap from nothing succeeds once.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_swaps_at_the_same_time_one_is_done() {
+    /// In another order each.
+    const STEPS: [i64; 4] = [3, 7, 9, 11];
+    for url in [MariaDb::shared().database(), Postgres::shared().database()] {
+        let mut swapping = Vec::new();
+        for (process, step) in (1..).zip(STEPS) {
+            let attempts = LedgerAttempts::patient(ledger(&url).await);
+            swapping.push(tokio::spawn(async move {
+                let users = (0..100).map(|n| (n * step) % 100);
+                let swaps = users.map(|user| swap(&format!("{user}"), None, attempt(process)));
+                let swaps: Vec<_> = swaps.collect();
+                let swapped = swapped(&attempts, &swaps).await.into_iter();
+                swapped.filter(|one| *one == Swapped::Done).count()
+            }));
+        }
+        let mut done = 0;
+        for one in swapping {
+            done += one.await.expect("no swap panics");
+        }
+        assert_eq!(done, 100);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_that_are_over_count_no_more_and_are_removed_from_the_ledger() {
+    for url in [MariaDb::shared().database(), Postgres::shared().database()] {
+        let ledger = ledger(&url).await;
+        let attempts = LedgerAttempts::patient(ledger.clone());
+        let users: Vec<_> = (0..2_500).map(|n| n.to_string()).collect();
+        let short = |user: &String| Swap {
+            keep_for: Duration::ZERO,
+            ..swap(user, None, attempt(1))
+        };
+        let shorts: Vec<_> = users.iter().map(short).collect();
+        swapped(&attempts, &shorts).await;
+        let stays = swap("stays", None, attempt(2));
         assert_eq!(
-            decode(&encode(attempt(at))).expect("an attempt"),
-            attempt(at)
+            swapped(&attempts, std::slice::from_ref(&stays)).await,
+            [Swapped::Done]
         );
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        // Over: it is as if nothing were there.
+        let again = swap("7", None, attempt(3));
+        assert_eq!(swapped(&attempts, &[again]).await, [Swapped::Done]);
+        assert!(!ledger.forget_attempts().await.expect("it answers"));
+        let left = [stays, swap("7", None, None), swap("8", None, None)];
+        let expected = [
+            Swapped::Found(attempt(2)),
+            Swapped::Found(attempt(3)),
+            Swapped::Done,
+        ];
+        assert_eq!(swapped(&attempts, &left).await, expected);
     }
-    let longest = encode(attempt(6));
-    for end in 1..longest.len() {
-        decode(&longest[..end]).expect_err("cut short");
-    }
-    decode(b"\x04not known").expect_err("of another version");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,158 @@
+//! Where a service listens: where it was told to, or at a place of its own.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use super::Role;
+use crate::config::Settings;
+
+/// Where the account service listens for the others, when nothing else is said.
+const INNER_PORT: u16 = 8081;
+/// The first of the ports that services take when the usual one has another on this machine; and
+/// the same for metrics.
+const PORT_OF_SEVERAL: u16 = 8082;
+const ADMIN_PORT_OF_SEVERAL: u16 = 9092;
+
+/// Where to listen.
+pub(crate) struct Place {
+    /// The flag that tells it.
+    flag: &'static str,
+    /// The variable that tells it.
+    variable: &'static str,
+    first: SocketAddr,
+    /// Where else, when somebody listens at the first.
+    other: Option<SocketAddr>,
+}
+
+impl Place {
+    /// Where participants and organisers connect.
+    pub(crate) fn public(role: Role, settings: &Settings) -> Self {
+        Self {
+            flag: "--listen",
+            variable: "HONGBAO_LISTEN",
+            first: settings.listen(),
+            other: settings
+                .listen
+                .is_none()
+                .then(|| of_several(role, settings.listen(), PORT_OF_SEVERAL))
+                .flatten(),
+        }
+    }
+
+    /// Where metrics are served.
+    pub(crate) fn admin(role: Role, settings: &Settings) -> Self {
+        Self {
+            flag: "--admin-listen",
+            variable: "HONGBAO_ADMIN_LISTEN",
+            first: settings.admin_listen(),
+            other: settings
+                .admin_listen
+                .is_none()
+                .then(|| of_several(role, settings.admin_listen(), ADMIN_PORT_OF_SEVERAL))
+                .flatten(),
+        }
+    }
+
+    /// Where other services connect; the account service alone must be reached by them, from
+    /// other machines too. The service key keeps everybody else out.
+    pub(crate) fn inner(role: Role, settings: &Settings) -> Option<Self> {
+        let default = SocketAddr::from((Ipv4Addr::UNSPECIFIED, INNER_PORT));
+        let default = (role == Role::Account).then_some(default);
+        Some(Self {
+            flag: "--inner-listen",
+            variable: "HONGBAO_INNER_LISTEN",
+            first: settings.inner_listen.or(default)?,
+            other: None,
+        })
+    }
+
+    /// Listens there.
+    ///
+    /// # Errors
+    /// When that is not possible; the error names the variable.
+    pub(crate) async fn bind(&self) -> anyhow::Result<TcpListener> {
+        let bound = match (TcpListener::bind(self.first).await, self.other) {
+            (Err(error), Some(other)) if error.kind() == io::ErrorKind::AddrInUse => {
+                TcpListener::bind(other).await
+            }
+            (bound, _) => bound,
+        };
+        bound.with_context(|| format!("{}: cannot listen on {}", self.variable, self.shown()))
+    }
+
+    /// Whether it is free, for `hongbao check`; says where.
+    ///
+    /// # Errors
+    /// When it is not; the error names the flag.
+    pub(crate) async fn is_free(&self) -> anyhow::Result<String> {
+        match self.bind().await {
+            Ok(listener) => Ok(format!("{} {} is free", self.flag, listener.local_addr()?)),
+            Err(error) => Err(error.context(self.flag)),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self.other {
+            Some(other) => format!("{} or {other}", self.first),
+            None => self.first.to_string(),
+        }
+    }
+}
+
+/// Where `role` listens when it is one of several, of which the first on this machine has `first`.
+fn of_several(role: Role, first: SocketAddr, from: u16) -> Option<SocketAddr> {
+    let number = match role {
+        Role::All => return None,
+        Role::Account => 0,
+        Role::Redpacket => 1,
+        Role::Monitor => 2,
+        Role::Webpage => 3,
+    };
+    Some(SocketAddr::new(first.ip(), from + number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_was_told_nothing_finds_a_place_beside_the_others() {
+        let taken = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let taken_at = taken.local_addr().expect("an address");
+        let place = |other| Place {
+            flag: "--listen",
+            variable: "HONGBAO_LISTEN",
+            first: taken_at,
+            other,
+        };
+        let refused = place(None).bind().await.expect_err("it is taken");
+        assert!(refused.to_string().contains("HONGBAO_LISTEN"), "{refused}");
+        assert!(place(None).is_free().await.is_err());
+        let elsewhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bound = place(Some(elsewhere)).bind().await.expect("another place");
+        assert_ne!(bound.local_addr().expect("an address"), taken_at);
+    }
+
+    #[test]
+    fn what_was_told_is_where_it_listens() {
+        let told = Settings {
+            listen: Some(([127, 0, 0, 1], 1).into()),
+            ..Settings::default()
+        };
+        assert_eq!(Place::public(Role::Account, &told).other, None);
+        let default = Settings::default();
+        assert_eq!(Place::public(Role::All, &default).other, None);
+        let account = Place::public(Role::Account, &default);
+        let monitor = Place::public(Role::Monitor, &default);
+        assert_eq!(account.first, monitor.first);
+        assert_ne!(account.other, monitor.other);
+        let inner = Place::inner(Role::Account, &default).expect("others ask it");
+        assert_eq!(inner.first.port(), INNER_PORT);
+        assert!(Place::inner(Role::Redpacket, &default).is_none());
+    }
+}

@@ -1,0 +1,172 @@
+//! The four services with only the mission's names set, on MariaDB and the offline cloud.
+
+use std::process::Command;
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use testkit::MariaDb;
+
+use crate::{
+    client::{Client, send},
+    sample::{number, plain, text},
+    server::{Plan, Server, binary, free_port},
+};
+
+const PACKETS: u32 = 40;
+const KEY: [(&str, &str); 2] = [
+    ("ACCESS_KEY_ID", "an-id"),
+    ("ACCESS_KEY_SECRET", "sesame-and-more"),
+];
+
+/// Starts `hongbao ROLE` with `env` and nothing else but where it is to listen.
+fn start(role: &str, plan: &Plan, env: &[(&'static str, String)]) -> Server {
+    let folder = plan.data.parent().expect("the data directory has a parent");
+    let mut command = Command::new(binary());
+    command
+        .arg(role)
+        .current_dir(folder)
+        .env_clear()
+        .env("HONGBAO_LISTEN", format!("127.0.0.1:{}", plan.port))
+        .env(
+            "HONGBAO_ADMIN_LISTEN",
+            format!("127.0.0.1:{}", plan.admin_port),
+        )
+        .envs(env.iter().map(|(name, value)| (name, value)));
+    if role == "account" {
+        let inner = format!("127.0.0.1:{}", plan.inner_port);
+        command.env("HONGBAO_INNER_LISTEN", inner);
+    }
+    plan.start_command(command)
+}
+
+/// Sets the first organiser up by the link that the monitor printed, and logs in.
+async fn organiser(monitor: &Server, client: &Client) -> String {
+    let log = monitor.log();
+    let token = log.split("token=").nth(1).expect("a link to set up");
+    let token: String = token.chars().take_while(char::is_ascii_hexdigit).collect();
+    let me = json!({"token": token, "username": "li", "password": "a long pass phrase"});
+    let made = send(client.request(Method::POST, "/monitor/api/setup").json(&me)).await;
+    assert!(made.status.is_success(), "{made:?}");
+    let me = json!({"username": "li", "password": "a long pass phrase"});
+    let login = client
+        .request(Method::POST, "/monitor/api/sessions")
+        .json(&me);
+    let login = send(login).await;
+    let cookie = login.headers.get("set-cookie").expect("a session");
+    let cookie = cookie.to_str().expect("text").split(';').next();
+    cookie.expect("a cookie").to_owned()
+}
+
+/// The mission's names and their values: a database of its own, and the queue at `mns`.
+fn names(mns: &str, account: &str) -> Vec<(&'static str, String)> {
+    let database = MariaDb::shared().database();
+    let database: reqwest::Url = database.parse().expect("a URL");
+    let password = percent_decoded(database.password().unwrap_or_default());
+    let names = [
+        ("DB_HOST", database.host_str().expect("a host")),
+        ("DB_PORT", &database.port().expect("a port").to_string()),
+        ("DB_NAME", database.path().trim_start_matches('/')),
+        ("DB_USER", database.username()),
+        ("DB_PASSWD", &password),
+        ("ACCOUNT_CHECK_IP", account),
+        ("MNS_URL", mns),
+        KEY[0],
+        KEY[1],
+    ];
+    names.map(|(name, value)| (name, value.to_owned())).into()
+}
+
+/// Starts all at the same time: who comes first makes what all of them share.
+fn start_all(roles: &[&str], plans: &[Plan], env: &[(&'static str, String)]) -> Vec<Server> {
+    std::thread::scope(|scope| {
+        let starting = roles.iter().zip(plans);
+        let starting = starting.map(|(role, plan)| scope.spawn(|| start(role, plan, env)));
+        let starting: Vec<_> = starting.collect();
+        let started = starting.into_iter();
+        started.map(|one| one.join().expect("it starts")).collect()
+    })
+}
+
+/// Logs in at one service and grabs at another, until it is decided; whether it won.
+async fn wins(account: &Server, node: &Server, campaign: &str, code: &str) -> bool {
+    let login = Client::new(account).request(Method::POST, "/account/sessions");
+    let login = send(login.json(&json!({"code": code}))).await.expect(200);
+    let token = text(&login["token"]);
+    let path = format!("/redpacket/campaigns/{campaign}/grab");
+    loop {
+        let grab = Client::new(node).request(Method::POST, &path);
+        let reply = send(grab.bearer_auth(&token)).await;
+        // A replica learns of a campaign within a second, and packets move to who asks.
+        let reason = &reply.body["reason"];
+        let later = reply.status == StatusCode::NOT_FOUND
+            || reason == "not_started"
+            || reason == "not_this_time";
+        if !later {
+            return reply.expect(200)["outcome"] == "won";
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mission_s_names_are_enough_for_four_services() {
+    let folders: Vec<_> = (0..6).map(|_| tempfile::tempdir().unwrap()).collect();
+    let plans: Vec<_> = folders.iter().map(|f| Plan::new(f.path())).collect();
+    let plan = KEY.iter().fold(plans[0].clone(), |plan, (name, value)| {
+        plan.with(name, value)
+    });
+    let (mns, sls) = (plan.port, free_port());
+    let [mns, sls] = [mns, sls].map(|port| format!("127.0.0.1:{port}"));
+    let cloud = ["aliyun", "--listen", &mns, "--sls-listen", &sls];
+    let cloud = plan.start_command(plan.command(&cloud));
+    let account = format!("127.0.0.1:{}", plans[1].inner_port);
+    let env = names(&format!("http://{}", cloud.address), &account);
+    let roles = ["account", "redpacket", "monitor", "webpage", "redpacket"];
+    let servers = start_all(&roles, &plans[1..], &env);
+    let [account, redpacket, monitor, webpage, other] = &servers[..] else {
+        panic!("five were started");
+    };
+    let page = Client::new(webpage).request(Method::GET, "/webpage");
+    assert_eq!(page.send().await.unwrap().status(), StatusCode::OK);
+
+    let client = Client::new(monitor);
+    let cookie = organiser(monitor, &client).await;
+    let mut terms = plain(PACKETS);
+    terms["rules"] = json!({"attempt_window_seconds": 3_600});
+    let origin = format!("http://{}", monitor.address);
+    let create = client.request(Method::POST, "/monitor/api/campaigns");
+    let create = create.header("Cookie", &cookie).header("Origin", &origin);
+    let campaign = text(&send(create.json(&terms)).await.expect(201)["id"]);
+    let mut won = 0;
+    for user in 0..PACKETS + 5 {
+        let node = [redpacket, other][user as usize % 2];
+        won += u32::from(wins(account, node, &campaign, &format!("code-{user}")).await);
+    }
+    assert_eq!(won, PACKETS);
+
+    let audit = format!("/monitor/api/campaigns/{campaign}/audit");
+    let audit = client
+        .request(Method::GET, &audit)
+        .header("Cookie", &cookie);
+    let audit = send(audit).await.expect(200);
+    assert_eq!(audit["balanced"], true, "{audit}");
+    assert_eq!(number(&audit["packets"]["claimed"]), u64::from(PACKETS));
+    for server in servers {
+        assert!(!server.log().contains("sesame"), "{}", server.log());
+        assert!(server.stop().success());
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let two = [rest.next().expect("a digit"), rest.next().expect("a digit")];
+            let two = std::str::from_utf8(&two).expect("digits");
+            bytes.push(u8::from_str_radix(two, 16).expect("a number"));
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).expect("text")
+}
