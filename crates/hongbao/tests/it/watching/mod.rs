@@ -1,7 +1,10 @@
-//! The dashboard and the alert rules name only metrics and labels that a running server tells, the
-//! dashboard is one that Grafana can show, and every alert leads to what to do.
+//! The dashboard, the alert rules and the runbook name only metrics and labels that a running server
+//! tells; what is deployed is told only settings that there are; the dashboard is one that Grafana can
+//! show, and every alert leads to what to do.
 //!
 //! Whether the rules are right is promtool's to say: scripts/watching.py.
+
+mod promql;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +14,7 @@ use std::{
 
 use serde_json::Value;
 
+use self::promql::{Read, groupings, parsed, selectors};
 use crate::{
     client::{Client, serve},
     sample::{plain, text, with},
@@ -67,70 +71,6 @@ fn expressions() -> Vec<(String, String)> {
         all.push((name.to_owned(), expression[..end].to_owned()));
     }
     all
-}
-
-/// A metric in an expression: its name, and the labels it is chosen by, each with the values that
-/// are named.
-type Selector<'a> = (&'a str, Vec<(&'a str, Vec<&'a str>)>);
-
-fn selectors(expression: &str) -> Vec<Selector<'_>> {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut found = Vec::new();
-    let mut rest = expression;
-    while let Some(at) = rest.find(is_name) {
-        let end = rest[at..]
-            .find(|c| !is_name(c))
-            .map_or(rest.len(), |n| at + n);
-        let (name, after) = (&rest[at..end], &rest[end..]);
-        rest = after;
-        if !name.starts_with("hongbao_") && !name.starts_with("process_") {
-            continue;
-        }
-        let mut labels = Vec::new();
-        if let Some(inside) = after.strip_prefix('{') {
-            let (inside, after) = inside.split_once('}').expect("braces close");
-            rest = after;
-            for matcher in inside.split(',') {
-                let at = matcher.find(['=', '!']).expect("a label is compared");
-                let values = matcher.split('"').nth(1).expect("with a text");
-                let named = values.split('|').filter(|value| !value.starts_with('$'));
-                labels.push((&matcher[..at], named.collect()));
-            }
-        }
-        found.push((name, labels));
-    }
-    found
-}
-
-/// The labels in `by (…)` and `on (…)`.
-fn groupings(expression: &str) -> Vec<&str> {
-    let lists = ["by (", "on ("].iter().flat_map(|begin| {
-        let rest = expression.split(begin).skip(1);
-        rest.filter_map(|rest| rest.split(')').next())
-    });
-    let labels = lists.flat_map(|list| list.split(',').map(str::trim));
-    labels.filter(|label| !label.is_empty()).collect()
-}
-
-/// Metrics as they were read: each with its labels, and their values.
-type Read = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
-
-fn parsed(metrics: &str) -> Read {
-    let mut read = Read::new();
-    for line in metrics.lines().filter(|line| !line.starts_with('#')) {
-        let Some((series, _value)) = line.rsplit_once(' ') else {
-            continue;
-        };
-        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        let known = read.entry(name.to_owned()).or_default();
-        for label in labels.trim_end_matches('}').split(',') {
-            if let Some((name, value)) = label.split_once('=') {
-                let values = known.entry(name.to_owned()).or_default();
-                values.insert(value.trim_matches('"').to_owned());
-            }
-        }
-    }
-    read
 }
 
 /// Has the server do a little of everything, and reads what it tells.
@@ -219,11 +159,59 @@ async fn every_metric_and_label_that_is_watched_exists() {
         let unknown = unknown.iter().filter(|label| !labels.contains(**label));
         wrong.extend(unknown.map(|label| format!("{place}: nothing there has {label}")));
     }
+    let named = words(&read("docs/operations.md"), "hongbao_");
+    let unknown = named.iter().filter(|name| !told.contains_key(*name));
+    wrong.extend(unknown.map(|name| format!("docs/operations.md: nobody tells {name}")));
+    assert!(named.len() > 10, "only {named:?} are named");
     assert!(
         wrong.is_empty(),
         "watched, and not told:\n{}",
         wrong.join("\n")
     );
+}
+
+/// The words in `text` that begin so and go on as names do.
+fn words(text: &str, begin: &str) -> BTreeSet<String> {
+    let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let words = text
+        .split(ends)
+        .filter(|word| word.starts_with(begin) && *word != begin);
+    words.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_setting_that_is_named_exists() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let plan = Plan::new(folder.path());
+    let mut known = BTreeSet::new();
+    for command in [
+        &["serve"][..],
+        &["autoscale"],
+        &["aliyun"],
+        &["campaign", "list"],
+    ] {
+        let asked = plan.command(&[command, &["--help"]].concat()).output();
+        let said = asked.expect("the binary was built for this test").stdout;
+        known.extend(words(&String::from_utf8_lossy(&said), "HONGBAO_"));
+    }
+    assert!(known.contains("HONGBAO_LISTEN"), "{known:?}");
+    for path in [
+        "README.md",
+        "docs/operations.md",
+        "deploy/haproxy/README.md",
+        "deploy/kubernetes/README.md",
+        "deploy/kubernetes/hongbao/values.yaml",
+        "deploy/kubernetes/hongbao/templates/_helpers.tpl",
+        "deploy/systemd/hongbao.service",
+        "deploy/systemd/hongbao@.service",
+    ] {
+        let named = words(&read(path), "HONGBAO_");
+        let unknown: Vec<_> = named.difference(&known).collect();
+        assert!(
+            unknown.is_empty(),
+            "{path} names what there is not: {unknown:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
