@@ -28,6 +28,7 @@ CASES = {
                     "annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "16m"}}},
     "no autoscaling": {role: {"autoscaling": {"enabled": False}} for role in ["webpage", "redpacket", "account"]},
     "postgres, watched": {
+        "attempts": {"fromSecret": True},
         "networkPolicy": {"database": {"ports": [5432], "to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}]}},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "redpacket": {"env": {"HONGBAO_LOG": "debug", "HONGBAO_THREADS": 4},
@@ -61,7 +62,6 @@ REFUSED = [
     ({"secret": {"name": "Not A Name"}}, "secret"),
     ({"secret": {"keys": {"tokenSecret": None}}}, "tokenSecret"),
     ({"mns": {"url": "https://1.mns.cn-x.aliyuncs.com"}}, "accessKey.id"),
-    ({"mns": {"url": "https://1.mns.cn-x.aliyuncs.com"}, "accessKey": {"id": "id"}}, "attempts.fromSecret"),
     ({"sls": {"endpoint": "https://cn-x.log.aliyuncs.com", "project": "rain"}}, "accessKey.id"),
     ({"sls": {"endpoint": "https://cn-x.log.aliyuncs.com"}, "accessKey": {"id": "id"}}, "sls.project"),
     ({"networkPolicy": {"ingressFrom": []}}, "ingressFrom"),

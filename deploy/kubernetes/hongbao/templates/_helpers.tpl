@@ -62,10 +62,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and $values.sls.endpoint (not $values.sls.project) -}}
 {{- fail "sls.endpoint needs sls.project" -}}
 {{- end -}}
-{{- $several := or $values.account.autoscaling.enabled (gt (int $values.account.replicas) 1) -}}
-{{- if and $values.mns.url $several (not $values.attempts.fromSecret) -}}
-{{- fail "with mns.url several account replicas need a Redis to remember together who has tried: set attempts.fromSecret=true and put its URL into the Secret, or run one (account.replicas=1, account.autoscaling.enabled=false)" -}}
-{{- end -}}
 {{- if and (gt (int $values.drain.preStopSleepSeconds) 0) (semverCompare "<1.30.0-0" (include "hongbao.kubeVersion" .)) -}}
 {{- fail "drain.preStopSleepSeconds needs Kubernetes 1.30; leave it 0, the services drain by themselves" -}}
 {{- end -}}
