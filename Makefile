@@ -25,8 +25,8 @@ check-docs:    ## the documents name only what exists
 crash:         ## kill -9 under load, ROUNDS=500 times
 	@ROUNDS=$(or $(ROUNDS),500) cargo test --locked -p hongbao --test it crash:: -- --nocapture
 
-soak:          ## every failure of the cluster tests, ROUNDS=10 times as often
-	@scripts/setup.sh test && ROUNDS=$(or $(ROUNDS),10) cargo test --locked -p hongbao --test cluster -- --nocapture --test-threads=1
+soak:          ## every failure of the cluster and container tests, ROUNDS=10 times as often
+	@scripts/setup.sh test && ROUNDS=$(or $(ROUNDS),10) cargo test --locked -p hongbao --test cluster --test containers -- --nocapture --test-threads=1
 
 calls: build   ## what grabs cost in calls of backends: the table of docs/scaling.md
 	@scripts/setup.sh test && HONGBAO_BIN=$(CURDIR)/target/release/hongbao cargo test --locked -p hongbao --test cluster calls::what -- --ignored --nocapture

@@ -5,9 +5,10 @@
 #   scripts/docker.sh start     an engine: the one that runs already, or one of our own
 #   scripts/docker.sh images BINARY    the images of the template, with this binary in ours
 #   scripts/docker.sh run CMD …        CMD with DOCKER_HOST set to that engine
+#   scripts/docker.sh status    whether one runs
 #   scripts/docker.sh stop      ends our own engine; images and volumes stay
 #   scripts/docker.sh clean     ends it and removes its folder
-#   scripts/docker.sh toolchain        an image with this machine's Rust and Node, to build with
+#   scripts/docker.sh build     the whole Dockerfile, with this machine's Rust and Node
 #
 # Our own engine lives in HONGBAO_DOCKER_DIR (default: /tmp/hongbao-docker) and touches nothing
 # outside but the kernel's network tables, which it clears when it ends. Everything may be repeated,
@@ -19,6 +20,8 @@ dir=${HONGBAO_DOCKER_DIR:-/tmp/hongbao-docker}
 own_socket=$dir/docker.sock
 suite=bookworm
 prefix=hongbao-local
+# What the image may have over its base, in bytes.
+over_base_max=40000000
 # Debian's own, whatever else stands on the path: its client builds with BuildKit without a plug-in.
 docker=/usr/bin/docker
 
@@ -168,6 +171,42 @@ own_image() {
     --build-arg "RUNTIME_IMAGE=$prefix/debian" --build-arg "BUILT=$prefix/built" .
 }
 
+# This machine's Rust and Node in an image, with the packages that cargo has fetched already.
+toolchain_image() {
+  local name=$prefix/toolchain sysroot cargo_home making
+  base_image
+  has_image "$name" && return
+  say "making $name"
+  sysroot=$(rustc --print sysroot)
+  cargo_home=${CARGO_HOME:-$HOME/.cargo}
+  quietly "$docker" build --network host --build-arg "BASE=$prefix/debian" --target compiler \
+    -t "$prefix/compiler" deploy/docker/engines
+  making=$("$docker" create --network none "$prefix/compiler" true)
+  tar -C "$sysroot" --exclude=share -ch bin lib | "$docker" cp - "$making:/usr/local"
+  tar -C / -ch usr/bin/node usr/lib/node_modules/npm etc/ssl/certs/ca-certificates.crt |
+    "$docker" cp - "$making:/"
+  tar -C "$cargo_home" -c registry/index registry/cache | "$docker" cp - "$making:/usr/local/cargo"
+  "$docker" commit --change 'ENV CARGO_HOME=/usr/local/cargo' \
+    --change 'ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt' "$making" "$name" >/dev/null
+  "$docker" rm "$making" >/dev/null
+}
+
+size_of() { "$docker" image inspect --format '{{.Size}}' "$1"; }
+
+# The whole Dockerfile, and what came of it.
+build() {
+  local over_base
+  toolchain_image
+  say "building the whole image; this takes many minutes"
+  quietly "$docker" build --network host -f deploy/docker/Dockerfile --target image -t hongbao \
+    --build-arg "NODE_IMAGE=$prefix/toolchain" --build-arg "RUST_IMAGE=$prefix/toolchain" \
+    --build-arg "RUNTIME_IMAGE=$prefix/debian" "$@" .
+  over_base=$(($(size_of hongbao) - $(size_of "$prefix/debian")))
+  say "the image has $over_base bytes over its base; SHA-256 of the binary:"
+  "$docker" run --rm --network none --entrypoint sha256sum hongbao /usr/local/bin/hongbao
+  [ "$over_base" -le "$over_base_max" ] || fail "more than $over_base_max bytes over its base"
+}
+
 images() {
   [ $# -eq 1 ] || fail "usage: scripts/docker.sh images BINARY"
   base_image
@@ -183,13 +222,14 @@ case $command in
     start
     echo "DOCKER_HOST=$(host)"
     ;;
-  images | run | toolchain)
+  images | run | build)
     start
     DOCKER_HOST=$(host)
     export DOCKER_HOST
     if [ "$command" = run ]; then exec "$@"; fi
     "$command" "$@"
     ;;
+  status) [ -x "$docker" ] && host >/dev/null ;;
   stop | clean) "$command" ;;
   *)
     sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2

@@ -47,7 +47,7 @@ keep_services_out() {
 purpose=${1:-build}
 case $purpose in
   build) commands=(cc make) ;;
-  test) commands=(cc make chromium sqlite3 mariadbd initdb redis-server haproxy setpriv openssl promtool systemd-analyze) ;;
+  test) commands=(cc make chromium sqlite3 mariadbd initdb redis-server haproxy setpriv openssl promtool systemd-analyze dockerd docker-compose debootstrap setsid) ;;
   bench) commands=(cc make nginx wrk ip unshare mariadbd initdb setpriv) ;;
   containers) commands=(cc dockerd docker-compose debootstrap setsid) ;;
   *)

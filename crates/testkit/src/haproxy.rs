@@ -1,7 +1,7 @@
 //! HAProxy with the product's own configuration, `deploy/haproxy/haproxy.cfg`.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -105,26 +105,13 @@ impl HaProxy {
         format!("127.0.0.1:{}", self.admin_port)
     }
 
-    /// The names of the servers of a backend that it believes to be up, as `redpacket-1`; those
-    /// that are asked only when no other is up are left out.
+    /// The names of the servers of a backend that it believes to be up, as [`up`].
     ///
     /// # Panics
     /// When it does not tell.
     #[must_use]
     pub fn up(&self, backend: &str) -> Vec<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port)).expect("it listens");
-        let request = "GET /stats;csv HTTP/1.0\r\n\r\n";
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut table = String::new();
-        stream.read_to_string(&mut table).expect("it answers");
-        let rows = table
-            .lines()
-            .map(|line| line.split(',').collect::<Vec<_>>());
-        // Columns 0, 1 and 17 are the proxy, the server and its status.
-        rows.filter(|row| row.len() > 17 && row[0] == backend && row[17].starts_with("UP"))
-            .filter(|row| row[1] != "BACKEND" && !row[1].starts_with("anyway"))
-            .map(|row| row[1].to_owned())
-            .collect()
+        up(&self.admin_address(), backend).expect("it tells")
     }
 
     /// What it has logged so far.
@@ -132,6 +119,27 @@ impl HaProxy {
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
+}
+
+/// The names of the servers of a backend, as `redpacket-1`, that the HAProxy whose admin port is at
+/// `admin` believes to be up; those that are asked only when no other is up are left out.
+///
+/// # Errors
+/// When it does not tell.
+pub fn up(admin: &str, backend: &str) -> io::Result<Vec<String>> {
+    let mut stream = TcpStream::connect(admin)?;
+    stream.write_all(b"GET /stats;csv HTTP/1.0\r\n\r\n")?;
+    let mut table = String::new();
+    stream.read_to_string(&mut table)?;
+    let rows = table
+        .lines()
+        .map(|line| line.split(',').collect::<Vec<_>>());
+    // Columns 0, 1 and 17 are the proxy, the server and its status.
+    let up = rows
+        .filter(|row| row.len() > 17 && row[0] == backend && row[17].starts_with("UP"))
+        .filter(|row| row[1] != "BACKEND" && !row[1].starts_with("anyway"))
+        .map(|row| row[1].to_owned());
+    Ok(up.collect())
 }
 
 /// Has HAProxy check the configuration with these replicas and this environment.

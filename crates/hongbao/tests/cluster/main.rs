@@ -8,9 +8,9 @@
 //!
 //! # Layout
 //! - [`cluster`], [`engines`]: replicas, HAProxy, databases and queues, started and broken.
-//! - [`users`], [`storm`]: who grabs meanwhile, and the books afterwards.
+//! - [`users`], [`storm`], [`steady`]: who grabs meanwhile, and the books afterwards.
 //! - [`mission`]: the four services with only the mission's names.
-//! - [`walk`]: the walk-through, without failures. [`kills`], [`database`], [`queue`],
+//! - [`walk`], [`tour`]: the walk-through, without failures. [`kills`], [`database`], [`queue`],
 //!   [`replicas`], [`leader`], [`account`], [`weak`]: one failure each.
 //! - [`calls`]: what grabs cost in calls of backends, for docs/scaling.md.
 //! - the rest is shared with the tests of `hongbao serve`.
@@ -25,7 +25,9 @@ mod leader;
 mod mission;
 mod queue;
 mod replicas;
+mod steady;
 mod storm;
+mod tour;
 mod users;
 mod walk;
 mod weak;

@@ -1,16 +1,9 @@
 //! Replicas of redpacket that stall, come and go, and a user who finds another at each try.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use reqwest::Method;
 use testkit::Redis;
-use uuid::Uuid;
 
 use crate::{
     client::Answer,
@@ -18,6 +11,7 @@ use crate::{
     engines::Database,
     random::Random,
     sample::{number, plain, token, unix_seconds},
+    steady::Steady,
     storm::{Storm, times},
 };
 
@@ -120,38 +114,7 @@ async fn from_one_to_four_and_back_without_a_failed_request() {
     spec.replicas = 1;
     let mut cluster = Cluster::start(&spec).await;
     let client = cluster.client();
-    let campaign = client.create(&plain(20_000)).await;
-    known_everywhere().await;
-
-    let going = Arc::new(AtomicBool::new(true));
-    let asked = Arc::new(AtomicU64::new(0));
-    let users: Vec<_> = (0..8_u64)
-        .map(|worker| {
-            let (client, campaign) = (client.clone(), campaign.clone());
-            let (going, asked) = (going.clone(), asked.clone());
-            tokio::spawn(async move {
-                let mut won = Vec::new();
-                for n in 0.. {
-                    if !going.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let user = format!("user-{worker}-{n}");
-                    let token = token(&user);
-                    let ask = client.ask(&campaign, &token, Some((Uuid::new_v4(), 1)));
-                    // 503 and a broken connection are failures here.
-                    let answer = ask.await;
-                    let answer = answer.unwrap_or_else(|| panic!("{user}'s grab failed"));
-                    asked.fetch_add(1, Ordering::Relaxed);
-                    match answer {
-                        Answer::Won { packet, .. } => won.push((user, packet)),
-                        answer => assert!(answer.missed("not_this_time"), "{user}: {answer:?}"),
-                    }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                won
-            })
-        })
-        .collect();
+    let users = Steady::begin(&client, 8, Duration::from_millis(5)).await;
 
     for round in 0..times(1) {
         // The one that has run for longest goes first, and each in its turn is the last one.
@@ -167,25 +130,7 @@ async fn from_one_to_four_and_back_without_a_failed_request() {
             cluster.one(Role::Redpacket, number).stop();
             tokio::time::sleep(PAUSE).await;
         }
+        assert!(!users.has_failed(), "a request failed; see below");
     }
-    going.store(false, Ordering::Relaxed);
-    let mut told = Vec::new();
-    for user in users {
-        told.extend(user.await.expect("a request failed"));
-    }
-    let asked = asked.load(Ordering::Relaxed);
-    println!(
-        "replicas: {asked} grabs, {} of them won, none failed",
-        told.len()
-    );
-    let mut kept: Vec<_> = client.winners(&campaign).await;
-    kept.retain(|winner| {
-        told.contains(&(
-            crate::sample::text(&winner["user"]),
-            crate::sample::text(&winner["packet"]),
-        ))
-    });
-    assert_eq!(kept.len(), told.len(), "wins that were told are gone");
-    let audit = client.audit(&campaign).await;
-    assert_eq!(number(&audit["packets"]["claimed"]), told.len() as u64);
+    users.end().await;
 }

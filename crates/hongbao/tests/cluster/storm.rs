@@ -49,9 +49,13 @@ impl Storm {
         let mut random = Random::new(seed);
         let load = Arc::new(Load::on(cluster.client()));
         let lucky = json!({"split": {"mode": "lucky", "total": 40_000}});
-        let one = load.rain(1, "one", &with(plain(300), lucky)).await;
+        let one = load
+            .rain(1, &format!("one-{seed}"), &with(plain(300), lucky))
+            .await;
         let limit = json!({"win_limit": {"count": 3, "per": "campaign"}});
-        let three = load.rain(3, "three", &with(plain(300), limit)).await;
+        let three = load
+            .rain(3, &format!("three-{seed}"), &with(plain(300), limit))
+            .await;
         known_everywhere().await;
         let mut users = Vec::new();
         for worker in 0..WORKERS {

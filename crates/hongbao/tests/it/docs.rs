@@ -41,6 +41,7 @@ fn documents() -> Vec<String> {
     for folder in [
         "docs",
         "docs/decisions",
+        "deploy",
         "deploy/haproxy",
         "deploy/kubernetes",
     ] {

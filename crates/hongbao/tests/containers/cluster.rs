@@ -1,0 +1,206 @@
+//! The template of deploy/compose/, up and down.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use testkit::{haproxy, server::free_port};
+use tokio::task::block_in_place;
+
+use crate::{
+    client::Client,
+    engine::{Engine, root, said, succeed},
+    server::{ORGANISER_KEY, SERVICE_KEY, TOKEN_SECRET},
+};
+
+/// Compose's name for what these tests start.
+const PROJECT: &str = "hongbaotest";
+/// Nothing is asserted about time by this; it ends a test that would otherwise hang.
+const SETTLED_WITHIN: Duration = Duration::from_secs(90);
+/// The end of each container's log that a failing test shows.
+const LOG_LINES: &str = "15";
+
+/// The template, running. Dropped, it is taken down with all it has kept.
+pub(crate) struct Cluster {
+    /// The engine.
+    pub(crate) engine: Engine,
+    port: u16,
+    admin_port: u16,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Ready to be brought up; what an earlier run has left is gone.
+    pub(crate) fn new(engine: Engine) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        // Two lines, as a person writes them; with all that a shell or a URL might trip over.
+        let secrets = "DB_PASSWD=p:a/s@s%w?o#rd\nACCESS_KEY_SECRET=an access key's secret & more\n";
+        std::fs::write(folder.path().join("env"), secrets).expect("a file can be written");
+        let cluster = Self {
+            engine,
+            port: free_port(),
+            admin_port: free_port(),
+            folder,
+        };
+        cluster.compose(&["down", "--volumes", "--timeout", "1"]);
+        cluster
+    }
+
+    /// Compose with the template and the two lines, and with what differs in a test: images that
+    /// are made here, ports, and secrets that the users of these tests know.
+    fn command(&self) -> Command {
+        let mut command = Command::new("docker-compose");
+        let env = self.folder.path().join("env");
+        command
+            .arg("--env-file")
+            .arg(env)
+            .args(["--project-name", PROJECT, "--file"])
+            .arg(root().join("deploy/compose/docker-compose.yml"))
+            .stdin(Stdio::null())
+            .env("DOCKER_HOST", &self.engine.host)
+            .env("DOCKER_SOCKET", self.engine.socket())
+            .env("HONGBAO_PUBLISH", self.address())
+            .env("HAPROXY_PUBLISH_ADMIN", self.admin_address())
+            .env("MARIADB_IMAGE", "hongbao-local/mariadb")
+            .env("REDIS_IMAGE", "hongbao-local/redis")
+            .env("HAPROXY_IMAGE", "hongbao-local/haproxy")
+            .env("HONGBAO_TOKEN_SECRET", TOKEN_SECRET)
+            .env("HONGBAO_SERVICE_KEY", SERVICE_KEY)
+            .env("HONGBAO_ORGANISER_KEY", ORGANISER_KEY)
+            // It scales in again soon.
+            .env("HONGBAO_AUTOSCALE_COOLDOWN_IN", "10")
+            // All users of a test come from one address.
+            .env("HONGBAO_LOGINS_PER_MINUTE", "0")
+            // A dead replica's packets can be won again soon.
+            .env("HONGBAO_LEASE_SECONDS", "10");
+        for name in ["DB_PASSWD", "ACCESS_KEY_SECRET", "COMPOSE_FILE"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// `docker-compose ARGS`, which must succeed.
+    pub(crate) fn compose(&self, args: &[&str]) -> String {
+        let output = self.command().args(args).output();
+        let output = output.expect("docker-compose is installed by scripts/setup.sh containers");
+        succeed(&format!("docker-compose {}", args.join(" ")), output)
+    }
+
+    /// `docker-compose ARGS`, begun.
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = self.command();
+        command.args(args).stdout(Stdio::piped());
+        let child = command.stderr(Stdio::piped()).spawn();
+        child.expect("docker-compose is installed by scripts/setup.sh containers")
+    }
+
+    /// Docker's name of one of the template's networks.
+    pub(crate) fn network(&self, name: &str) -> String {
+        format!("{PROJECT}_{name}")
+    }
+
+    /// Where participants connect.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn admin_address(&self) -> String {
+        format!("127.0.0.1:{}", self.admin_port)
+    }
+
+    /// A client that goes through the balancer, and has no metrics.
+    pub(crate) fn client(&self) -> Client {
+        Client::at(&self.address(), "127.0.0.1:9")
+    }
+
+    /// The names of the running containers of a service, oldest number first.
+    pub(crate) fn containers(&self, service: &str) -> Vec<String> {
+        let project = format!("label=com.docker.compose.project={PROJECT}");
+        let of_service = format!("label=com.docker.compose.service={service}");
+        let filters = ["--filter", &project, "--filter", &of_service];
+        let format = ["--filter", "status=running", "--format", "{{.Names}}"];
+        let names = self
+            .engine
+            .docker(&[&["ps"][..], &filters, &format].concat());
+        let mut names: Vec<_> = names.lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    /// How many replicas of a service the balancer believes to be up.
+    pub(crate) fn up(&self, service: &str) -> usize {
+        // It does not tell while it is restarted itself.
+        haproxy::up(&self.admin_address(), service).map_or(0, |up| up.len())
+    }
+
+    /// When a container was last started.
+    pub(crate) fn started(&self, container: &str) -> String {
+        let args = ["inspect", "--format", "{{.State.StartedAt}}", container];
+        self.engine.docker(&args)
+    }
+
+    /// Whether a container of this service answers: ours by their own probe at this moment, the
+    /// others by Docker's last one.
+    pub(crate) fn is_ready(&self, service: &str, container: &str) -> bool {
+        let probe = ["exec", container, "/usr/local/bin/hongbao", "health"];
+        match service {
+            "webpage" | "account" | "redpacket" | "monitor" => self.engine.try_docker(&probe),
+            "autoscale" => {
+                let listen = &["--listen", "127.0.0.1:9091"];
+                self.engine.try_docker(&[&probe[..], listen].concat())
+            }
+            "balancer" => self.up("redpacket") > 0,
+            _ => {
+                let health = "{{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}}";
+                let args = ["inspect", "--format", health, container];
+                self.engine.docker(&args).trim() == "healthy"
+            }
+        }
+    }
+
+    /// Waits until `holds`; how long that took.
+    pub(crate) async fn wait_until(&self, what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+        let began = Instant::now();
+        while !block_in_place(&mut holds) {
+            assert!(began.elapsed() < SETTLED_WITHIN, "not in time: {what}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        began.elapsed()
+    }
+
+    /// The end of every container's log.
+    fn logs(&self) -> String {
+        let mut shown = String::new();
+        for args in [
+            &["ps", "--all"][..],
+            &["logs", "--no-color", "--tail", LOG_LINES],
+        ] {
+            match self.command().args(args).output() {
+                Ok(output) => shown += &said(&output),
+                Err(error) => shown += &error.to_string(),
+            }
+        }
+        shown
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the containers ---\n{}\n---", self.logs());
+        }
+        let down = ["down", "--volumes", "--timeout", "5", "--remove-orphans"];
+        match self.command().args(down).output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => eprintln!("not taken down: {}", said(&output)),
+            Err(error) => eprintln!("not taken down: {error}"),
+        }
+    }
+}
+
+/// Waits until every replica knows a change, by the contract: within a second.
+pub(crate) async fn known_everywhere() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}

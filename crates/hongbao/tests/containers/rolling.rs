@@ -1,0 +1,42 @@
+//! Every container of the four services is restarted, one of each at a time, under load: no request
+//! fails.
+
+use std::{thread, time::Duration};
+
+use tokio::task::block_in_place;
+
+use crate::{cluster::Cluster, steady::Steady, storm::times};
+
+/// The services, as the balancer and Compose name them.
+const SERVICES: [&str; 4] = ["webpage", "account", "redpacket", "monitor"];
+/// Until the balancer has asked everybody again.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// See the module.
+pub(crate) async fn restart(cluster: &Cluster) {
+    let users = Steady::begin(&cluster.client(), 4, Duration::from_millis(20)).await;
+    for _ in 0..times(1) {
+        let all = SERVICES.map(|service| cluster.containers(service));
+        let most = all.iter().map(Vec::len).max().expect("there are four");
+        for number in 0..most {
+            let some: Vec<_> = all.iter().filter_map(|one| one.get(number)).collect();
+            block_in_place(|| {
+                thread::scope(|scope| {
+                    for container in &some {
+                        let restart = ["restart", "--time", "25", container];
+                        scope.spawn(move || cluster.engine.docker(&restart));
+                    }
+                });
+            });
+            for (service, containers) in SERVICES.iter().zip(&all) {
+                let up = || cluster.up(service) >= containers.len();
+                let what = format!("{service} is up again");
+                cluster.wait_until(&what, up).await;
+            }
+            tokio::time::sleep(SETTLED).await;
+            assert!(!users.has_failed(), "a request failed; see below");
+        }
+    }
+    let asked = users.end().await;
+    println!("rolling: {asked} grabs while every container was restarted");
+}
