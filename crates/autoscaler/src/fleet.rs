@@ -42,14 +42,24 @@ pub struct Listed {
 pub enum State {
     /// It runs, and is healthy where there is a health check.
     Ready,
-    /// It restarts, is paused, or its health check has not said yes.
-    NotReady,
+    /// It restarts, or its health check has not said anything yet.
+    Starting,
+    /// Its health check says no, or it is paused.
+    Unwell,
     /// It was made and never started.
     Made,
     /// It has ended, with this exit code, and Docker does not restart it.
     Down(i32),
     /// It is being removed, or its removal failed: as good as gone.
     Gone,
+}
+
+impl State {
+    /// Whether its process runs, or Docker sees to that.
+    #[must_use]
+    pub const fn is_up(self) -> bool {
+        matches!(self, Self::Ready | Self::Starting | Self::Unwell)
+    }
 }
 
 /// One container of a service.
@@ -122,11 +132,11 @@ fn instance(listed: Listed) -> Option<(ServiceName, Instance)> {
 
 fn state(state: &str, status: &str) -> State {
     match state {
-        "running" if status.contains("(health: starting)") || status.contains("(unhealthy)") => {
-            State::NotReady
-        }
+        "running" if status.contains("(health: starting)") => State::Starting,
+        "running" if status.contains("(unhealthy)") => State::Unwell,
         "running" => State::Ready,
-        "restarting" | "paused" => State::NotReady,
+        "restarting" => State::Starting,
+        "paused" => State::Unwell,
         "created" => State::Made,
         "exited" => State::Down(exit_code(status)),
         _ => State::Gone,
@@ -148,15 +158,15 @@ mod tests {
         for (said, status, expected) in [
             ("running", "Up 3 seconds", State::Ready),
             ("running", "Up 3 seconds (healthy)", State::Ready),
-            ("running", "Up 3 s (health: starting)", State::NotReady),
-            ("running", "Up 3 seconds (unhealthy)", State::NotReady),
+            ("running", "Up 3 s (health: starting)", State::Starting),
+            ("running", "Up 3 seconds (unhealthy)", State::Unwell),
             ("created", "Created", State::Made),
             (
                 "restarting",
                 "Restarting (1) 2 seconds ago",
-                State::NotReady,
+                State::Starting,
             ),
-            ("paused", "Up 3 seconds (Paused)", State::NotReady),
+            ("paused", "Up 3 seconds (Paused)", State::Unwell),
             ("exited", "Exited (137) 5 seconds ago", State::Down(137)),
             ("exited", "Exited (0) 5 seconds ago", State::Down(0)),
             ("exited", "gone", State::Down(-1)),

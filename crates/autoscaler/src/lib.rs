@@ -10,6 +10,7 @@
 //! - [`labels`]: what a service's labels say; [`fleet`]: what Docker's list says.
 //! - [`copy`]: a container made from its sibling.
 //! - [`docker`]: the calls of Docker's API.
+//! - [`patience`]: how long it waits for others.
 //! - [`scaler`]: observes, decides, acts, in a loop; [`actions`]: what is done to containers.
 
 mod actions;
@@ -17,9 +18,11 @@ pub mod copy;
 pub mod docker;
 pub mod fleet;
 pub mod labels;
+pub mod patience;
 pub mod rule;
 pub mod scaler;
 pub mod window;
 
 pub use docker::{Docker, DockerError};
+pub use patience::Patience;
 pub use scaler::{Options, Scaler, describe_metrics};

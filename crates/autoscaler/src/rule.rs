@@ -15,10 +15,6 @@ const KNOWN_TO_SHRINK: f64 = 0.9;
 /// After taking some away the rest must stay below this part of the upper threshold, or a breath
 /// of noise would bring them back.
 const HEADROOM: f64 = 0.9;
-/// How long a service may have fewer instances than it should before that is mended: Docker's own
-/// restart, and a deployment that replaces a container, take less.
-pub const SHORT_FOR: Duration = Duration::from_secs(3);
-
 /// What a service keeps to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
@@ -43,6 +39,9 @@ pub struct Pace {
     pub cooldown_out: Duration,
     /// The least time between any action and taking away.
     pub cooldown_in: Duration,
+    /// How long a service may have fewer instances than it should before that is mended: Docker's
+    /// own restart, and a deployment that replaces a container, take less.
+    pub short_for: Duration,
 }
 
 impl Default for Pace {
@@ -51,6 +50,7 @@ impl Default for Pace {
             window: Duration::from_secs(10),
             cooldown_out: Duration::from_secs(15),
             cooldown_in: Duration::from_secs(60),
+            short_for: Duration::from_secs(3),
         }
     }
 }
@@ -64,13 +64,13 @@ pub struct Situation<'a> {
     pub ready: Vec<&'a [Sample]>,
     /// Instances on their way: made or restarted lately and not ready yet.
     pub starting: u32,
-    /// Instances that run and are not ready, for longer than a start takes.
+    /// Instances that run and do not serve: unwell, or not ready for longer than a start takes.
     pub unready: u32,
     /// Instances that drain; they count no more.
     pub leaving: u32,
     /// How many there should be, by what was decided before.
     pub wanted: u32,
-    /// Since when there are fewer than that.
+    /// Since when there are fewer than that, and nobody seems to be about to mend it.
     pub short_since: Option<Moment>,
     /// When instances were last added.
     pub last_out: Option<Moment>,
@@ -124,7 +124,7 @@ pub enum Reason {
     AboveButCooling { cpu: f64 },
     Below { cpu: f64, min_cpu: f64 },
     BelowAtLeast { cpu: f64, least: u32 },
-    BelowButStarting { cpu: f64 },
+    BelowButNotReady { cpu: f64 },
     BelowButUnknown { cpu: f64 },
     BelowButCooling { cpu: f64 },
     BelowButRestWouldRise { cpu: f64, rest: f64 },
@@ -136,7 +136,7 @@ pub enum Reason {
 #[must_use]
 pub fn decide(rule: &Rule, pace: &Pace, seen: &Situation<'_>) -> Decision {
     let load = Load::of(seen, pace.window);
-    let (act, reason) = bounds(rule, seen)
+    let (act, reason) = bounds(rule, pace, seen)
         .or_else(|| too_hot(rule, pace, seen, &load))
         .or_else(|| too_cold(rule, pace, seen, &load))
         .unwrap_or(match load.cpu {
@@ -183,12 +183,12 @@ impl Load {
 }
 
 /// What follows from numbers alone.
-fn bounds(rule: &Rule, seen: &Situation<'_>) -> Option<(Act, Reason)> {
+fn bounds(rule: &Rule, pace: &Pace, seen: &Situation<'_>) -> Option<(Act, Reason)> {
     let total = seen.total();
     let wanted = seen.wanted.clamp(rule.min_instances, rule.max_instances);
     if total < wanted {
-        let since = seen.short_since.unwrap_or(seen.now);
-        return Some(if seen.now.since(since) >= SHORT_FOR {
+        let long = |since| seen.now.since(since) >= pace.short_for;
+        return Some(if seen.short_since.is_some_and(long) {
             (Act::Out(wanted - total), Reason::Short { total, wanted })
         } else {
             (Act::Hold, Reason::ShortJustNow { total, wanted })
@@ -233,17 +233,18 @@ fn too_cold(rule: &Rule, pace: &Pace, seen: &Situation<'_>, load: &Load) -> Opti
     } else if seen.leaving > 0 {
         let leaving = seen.leaving;
         Reason::Draining { leaving }
-    } else if seen.starting > 0 {
-        Reason::BelowButStarting { cpu }
+    } else if seen.starting + seen.unready > 0 {
+        // What does not serve now leaves its load to the others, or takes it back in a moment.
+        Reason::BelowButNotReady { cpu }
     } else if !load.whole {
         Reason::BelowButUnknown { cpu }
     } else if seen.last_action.is_some_and(cooling) {
         Reason::BelowButCooling { cpu }
     } else {
-        // Only what is ready carries the load, and what is not ready may be what remains.
         let ready = seen.ready.len() as u32;
-        let rest = |fewer: u32| load.sum / f64::from(ready.saturating_sub(fewer));
-        let fits = |&fewer: &u32| fewer < ready && rest(fewer) < rule.max_cpu * HEADROOM;
+        // All are ready here, and at least the least stay.
+        let rest = |fewer: u32| load.sum / f64::from(ready - fewer);
+        let fits = |&fewer: &u32| rest(fewer) < rule.max_cpu * HEADROOM;
         let most = rule.step.min(total - least);
         if let Some(fewer) = (1..=most).rev().find(fits) {
             let min_cpu = rule.min_cpu;
@@ -294,8 +295,8 @@ impl fmt::Display for Reason {
                     "CPU {cpu:.0} % is little, but {least} are the least allowed"
                 )
             }
-            Self::BelowButStarting { cpu } => {
-                write!(f, "CPU {cpu:.0} % is little, but some still start")
+            Self::BelowButNotReady { cpu } => {
+                write!(f, "CPU {cpu:.0} % is little, but not all are ready")
             }
             Self::BelowButUnknown { cpu } => {
                 write!(f, "CPU {cpu:.0} % is little, but not all of it is known")

@@ -25,6 +25,7 @@ use crate::{
     docker::{Docker, DockerError},
     fleet::{self, Instance, ServiceName, State},
     labels,
+    patience::Patience,
     rule::Pace,
     window::{Moment, Reading},
 };
@@ -49,6 +50,8 @@ pub struct Options {
     pub interval: Duration,
     /// How fast it acts.
     pub pace: Pace,
+    /// How long it waits for others.
+    pub patience: Patience,
     /// Whether it only says what it would do.
     pub dry_run: bool,
 }
@@ -205,6 +208,7 @@ impl Scaler {
                 now,
                 wall_seconds: self.clock.now().micros() / 1_000_000,
                 pace: self.options.pace,
+                patience: self.options.patience,
                 dry_run: self.options.dry_run,
                 instances,
                 readings: &readings,

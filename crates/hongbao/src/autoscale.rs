@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use autoscaler::{Docker, Options, Scaler, rule::Pace};
+use autoscaler::{Docker, Options, Patience, Scaler, rule::Pace};
 use axum::{Json, Router, http::StatusCode, routing::get};
 use clap::Args;
 use ledger::SystemClock;
@@ -181,7 +181,9 @@ pub async fn run(args: AutoscaleArgs) -> anyhow::Result<ExitCode> {
             window: args.window,
             cooldown_out: args.cooldown_out,
             cooldown_in: args.cooldown_in,
+            ..Pace::default()
         },
+        patience: Patience::default(),
         dry_run: args.dry_run,
     };
     let scaler = Scaler::new(docker, options, Arc::new(SystemClock));

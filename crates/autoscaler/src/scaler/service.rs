@@ -13,26 +13,10 @@ use crate::{
     copy::Sibling,
     fleet::{CONFIG_HASH, Instance, State},
     labels::Wish,
-    rule::{Act, Decision, Pace, Reason, SHORT_FOR, Situation, decide},
+    patience::Patience,
+    rule::{Act, Decision, Pace, Reason, Situation, decide},
     window::{History, Moment, Reading},
 };
-
-/// An instance that is not ready after this is no longer waited for.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
-/// A service whose oldest container is younger than this has just been brought up, and begins
-/// with as many as its label says.
-const JUST_BROUGHT_UP: Duration = Duration::from_secs(120);
-/// More instances than there should be, for this long, are somebody's will.
-const FOLLOWED_AFTER: Duration = Duration::from_secs(10);
-/// After mending what did not last, the longest wait before the next try.
-const TRIED_AGAIN_WITHIN: Duration = Duration::from_secs(60);
-/// How long nothing must be missing for the next try to be the first again.
-const MENDED_AFTER: Duration = Duration::from_secs(30);
-/// One that has ended in an orderly way is left alone for this long: whoever ended it, as a
-/// deployment does, is about to do more.
-const LEFT_ALONE_FOR: Duration = Duration::from_secs(10);
-/// The least time between two lines that say why nothing is done.
-const HOLDS_SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// What one look has seen of a service.
 pub(super) struct Look<'a> {
@@ -40,6 +24,7 @@ pub(super) struct Look<'a> {
     /// The wall clock, in seconds since the epoch.
     pub(super) wall_seconds: i64,
     pub(super) pace: Pace,
+    pub(super) patience: Patience,
     pub(super) dry_run: bool,
     pub(super) instances: Vec<Instance>,
     /// What the counters of ready containers said, by id.
@@ -80,9 +65,8 @@ pub(super) struct Service {
 
 /// The newest instance, those that run before those that do not: what it says counts for all.
 pub(super) fn newest(instances: &[Instance]) -> Option<&Instance> {
-    let up = |it: &Instance| matches!(it.state, State::Ready | State::NotReady);
     let there = instances.iter().filter(|it| it.state != State::Gone);
-    there.max_by_key(|it| (up(it), it.created, it.number))
+    there.max_by_key(|it| (it.state.is_up(), it.created, it.number))
 }
 
 impl Service {
@@ -94,7 +78,8 @@ impl Service {
         let ages = look.instances.iter();
         let ages = ages.map(|it| u64::try_from(look.wall_seconds - it.created).unwrap_or(0));
         let (youngest, oldest) = (ages.clone().min(), ages.max());
-        let is_new = oldest.is_some_and(|age| Duration::from_secs(age) < JUST_BROUGHT_UP);
+        let is_new =
+            oldest.is_some_and(|age| Duration::from_secs(age) < look.patience.brought_up_within);
         let scale = wish.scale.filter(|_| is_new).unwrap_or(0);
         let youngest = youngest.map(Duration::from_secs);
         Self {
@@ -114,7 +99,7 @@ impl Service {
             whole_since: None,
             more_since: None,
             mend_from: None,
-            mend_wait: SHORT_FOR,
+            mend_wait: look.pace.short_for,
             said: None,
         }
     }
@@ -145,11 +130,11 @@ impl Service {
         self.remember(&look);
         let here = |it: &Instance| !self.leaving.contains(&it.id);
         let staying: Vec<_> = look.instances.iter().filter(|it| here(it)).collect();
-        let (starting, unready) = self.not_ready_of(&staying, look.now);
+        let (starting, unready) = self.not_ready_of(&staying, &look);
         let ready = staying.iter().filter(|it| it.state == State::Ready);
         let ready: Vec<_> = ready.map(|it| it.id.clone()).collect();
         let total = ready.len() as u32 + starting + unready;
-        self.follow(&staying, total, look.now);
+        self.follow(&staying, total, &look);
 
         let mut histories = std::mem::take(&mut self.histories);
         let samples = histories.iter_mut().filter(|(id, _)| ready.contains(id));
@@ -169,9 +154,27 @@ impl Service {
             last_action: self.last_action,
         };
         let decision = decide(&self.wish.rule, &look.pace, &seen);
-        self.show(&seen, &decision, actor);
+        self.show(&seen, &decision, &look, actor);
         self.histories = histories;
+        self.tidy(&look, actor, tasks);
         self.follow_up(decision, total, &look, actor, tasks);
+    }
+
+    /// Removes what has ended in an orderly way and is missed by nobody: it was on its way out when
+    /// a scaler was killed.
+    fn tidy(&mut self, look: &Look<'_>, actor: &Actor, tasks: &TaskTracker) {
+        let kept_for = look.patience.ended_kept_for;
+        let is_whole = |since: Moment| look.now.since(since) >= kept_for;
+        let is_idle = self.growing.is_empty() && self.leaving.is_empty();
+        if look.dry_run || !is_idle || !self.whole_since.is_some_and(is_whole) {
+            return;
+        }
+        for instance in &look.instances {
+            if instance.state == State::Down(0) && self.is_so_for(instance, kept_for, look.now) {
+                self.leaving.insert(instance.id.clone());
+                tasks.spawn(actor.clone().drain(instance.clone(), None));
+            }
+        }
     }
 
     /// Notes what the containers used, and what to copy.
@@ -201,9 +204,9 @@ impl Service {
         }
     }
 
-    /// How many start, those that are being added included, and how many run without having become
-    /// ready in time.
-    fn not_ready_of(&self, staying: &[&Instance], now: Moment) -> (u32, u32) {
+    /// How many start, those that are being added included, and how many run without being
+    /// ready.
+    fn not_ready_of(&self, staying: &[&Instance], look: &Look<'_>) -> (u32, u32) {
         let up = |it: &&Instance| !matches!(it.state, State::Down(_) | State::Gone);
         let to_come = self.growing.iter().filter(|more| {
             let is_it = |it: &Instance| match more {
@@ -213,12 +216,13 @@ impl Service {
             !staying.iter().filter(|it| up(it)).any(|it| is_it(it))
         });
         let (mut starting, mut unready) = (to_come.count() as u32, 0);
+        let patience = look.patience;
+        let is_so_for = |it: &Instance, long| self.is_so_for(it, long, look.now);
         for instance in staying {
             match instance.state {
-                State::NotReady | State::Made if !self.is_so_for(instance, STARTS_WITHIN, now) => {
-                    starting += 1;
-                }
-                State::NotReady => unready += 1,
+                State::Starting if !is_so_for(instance, patience.starts_within) => starting += 1,
+                State::Made if !is_so_for(instance, patience.made_left_for) => starting += 1,
+                State::Starting | State::Unwell => unready += 1,
                 // Made by somebody who does not start it: there to be started.
                 _ => {}
             }
@@ -233,18 +237,18 @@ impl Service {
     }
 
     /// Follows what others do to the number of instances, and notes what is missing.
-    fn follow(&mut self, staying: &[&Instance], total: u32, now: Moment) {
-        let running = |it: &&&Instance| matches!(it.state, State::Ready | State::NotReady);
-        let running = staying.iter().filter(running).count() as u32;
+    fn follow(&mut self, staying: &[&Instance], total: u32, look: &Look<'_>) {
+        let (now, patience) = (look.now, look.patience);
+        let running = staying.iter().filter(|it| it.state.is_up()).count() as u32;
         let left_alone = |it: &&&Instance| {
-            it.state == State::Down(0) && !self.is_so_for(it, LEFT_ALONE_FOR, now)
+            it.state == State::Down(0) && !self.is_so_for(it, patience.ended_left_for, now)
         };
         let left_alone = staying.iter().filter(left_alone).count() as u32;
         let rule = &self.wish.rule;
         self.wanted = self.wanted.clamp(rule.min_instances, rule.max_instances);
         if running > self.wanted && self.growing.is_empty() && self.leaving.is_empty() {
             let since = *self.more_since.get_or_insert(now);
-            if now.since(since) >= FOLLOWED_AFTER {
+            if now.since(since) >= patience.followed_after {
                 self.wanted = running.min(rule.max_instances);
             }
         } else {
@@ -260,14 +264,14 @@ impl Service {
         } else {
             self.short_since = None;
             let since = *self.whole_since.get_or_insert(now);
-            if now.since(since) >= MENDED_AFTER {
-                self.mend_wait = SHORT_FOR;
+            if now.since(since) >= patience.mended_after {
+                self.mend_wait = look.pace.short_for;
             }
         }
     }
 
     /// Says what was decided, where it is new, and counts it.
-    fn show(&mut self, seen: &Situation<'_>, decision: &Decision, actor: &Actor) {
+    fn show(&mut self, seen: &Situation<'_>, decision: &Decision, look: &Look<'_>, actor: &Actor) {
         let name = &actor.service;
         let labels = [
             ("project", name.project.clone()),
@@ -290,7 +294,7 @@ impl Service {
             return;
         }
         let is_new = self.said.as_ref().is_none_or(|(act, reason, at)| {
-            let quiet = seen.now.since(*at) >= HOLDS_SAID_EVERY || *act != Act::Hold;
+            let quiet = seen.now.since(*at) >= look.patience.holds_said_every || *act != Act::Hold;
             quiet && !(*act == Act::Hold && reason.is_like(&decision.reason))
         });
         if is_new {
@@ -312,7 +316,7 @@ impl Service {
     ) {
         let reason = decision.reason;
         if decision.act == Act::Hold
-            || matches!(decision.act, Act::Out(_)) && self.waits_to_mend(&reason, look.now)
+            || matches!(decision.act, Act::Out(_)) && self.waits_to_mend(&reason, look)
         {
             return;
         }
@@ -348,15 +352,15 @@ impl Service {
 
     /// Whether this is the mending of a loss that has been mended in vain just now. Each try in a
     /// row waits twice as long as the one before.
-    fn waits_to_mend(&mut self, reason: &Reason, now: Moment) -> bool {
+    fn waits_to_mend(&mut self, reason: &Reason, look: &Look<'_>) -> bool {
         if !matches!(reason, Reason::Short { .. }) {
             return false;
         }
-        if self.mend_from.is_some_and(|from| now < from) {
+        if self.mend_from.is_some_and(|from| look.now < from) {
             return true;
         }
-        self.mend_from = Some(now.after(self.mend_wait));
-        self.mend_wait = (self.mend_wait * 2).min(TRIED_AGAIN_WITHIN);
+        self.mend_from = Some(look.now.after(self.mend_wait));
+        self.mend_wait = (self.mend_wait * 2).min(look.patience.tried_again_within);
         false
     }
 
@@ -380,7 +384,7 @@ impl Service {
         let stopped = look.instances.iter().filter(|it| {
             let idle = match it.state {
                 State::Down(_) => true,
-                State::Made => self.is_so_for(it, STARTS_WITHIN, look.now),
+                State::Made => self.is_so_for(it, look.patience.made_left_for, look.now),
                 _ => false,
             };
             let alike = newest.is_some_and(|newest| made_of(newest) == made_of(it));
@@ -407,9 +411,10 @@ impl Service {
         actor: &Actor,
         tasks: &TaskTracker,
     ) {
-        let here = look.instances.iter().filter(|it| {
-            matches!(it.state, State::Ready | State::NotReady) && !self.leaving.contains(&it.id)
-        });
+        let here = look
+            .instances
+            .iter()
+            .filter(|it| it.state.is_up() && !self.leaving.contains(&it.id));
         let mut here: Vec<_> = here.collect();
         here.sort_by_key(|it| (it.state == State::Ready, std::cmp::Reverse(it.number)));
         self.wanted = total.saturating_sub(remove);

@@ -163,7 +163,8 @@ async fn more_by_another_s_hand_are_kept() {
     looks(&fake, 3).await;
     // As `docker compose up --scale` makes it; a loss after that is a loss of one of three.
     fake.add_one("web", 3);
-    tokio::time::sleep(Duration::from_secs(11)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    looks(&fake, 3).await;
     fake.kill("p-web-1", 137);
     until(&fake, "three run", |fake| fake.running("web") == 3).await;
     assert_eq!(fake.changes().len(), 1, "{}", fake.told());
@@ -195,7 +196,7 @@ async fn the_one_that_leaves_gets_its_time_and_holds_up_nothing() {
     fake.add("web", 2, &[AUTO]);
     fake.change("p-web-2", |it| it.body["StopTimeout"] = 25.into());
     fake.add("kept", 2, &[("hongbao.scale", "2")]);
-    fake.stops_in(Duration::from_secs(8));
+    fake.stops_in(Duration::from_secs(3));
     let running = Running::begin(&fake);
     until(&fake, "it is asked to stop", |fake| {
         fake.changes().contains(&"stop t=25".to_owned())

@@ -14,7 +14,7 @@ mod troubles;
 
 use std::{sync::Arc, time::Duration};
 
-use autoscaler::{Docker, Options, Scaler, rule::Pace};
+use autoscaler::{Docker, Options, Patience, Scaler, rule::Pace};
 use rules::{Clock, Timestamp};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,20 @@ pub(crate) const PACE: Pace = Pace {
     window: Duration::from_millis(300),
     cooldown_out: Duration::from_millis(300),
     cooldown_in: Duration::from_millis(600),
+    short_for: Duration::from_millis(200),
+};
+
+/// How long it waits for others here.
+const PATIENCE: Patience = Patience {
+    starts_within: Duration::from_secs(60),
+    made_left_for: Duration::from_secs(60),
+    ended_left_for: Duration::from_millis(500),
+    ended_kept_for: Duration::from_secs(1),
+    followed_after: Duration::from_millis(500),
+    brought_up_within: Duration::from_secs(120),
+    tried_again_within: Duration::from_secs(1),
+    mended_after: Duration::from_secs(1),
+    holds_said_every: Duration::from_secs(1),
 };
 
 /// The wall clock of these tests stands still: the containers of [`Fake`] are made long before it.
@@ -54,6 +68,7 @@ impl Running {
             projects: vec!["p".into()],
             interval: Duration::from_millis(50),
             pace,
+            patience: PATIENCE,
             dry_run,
         };
         let docker = Docker::at(&fake.address()).unwrap();

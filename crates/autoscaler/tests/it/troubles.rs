@@ -48,14 +48,17 @@ async fn a_restart_of_its_own_moves_nothing() {
 #[tokio::test]
 async fn what_it_missed_while_it_was_away_it_mends() {
     let fake = Fake::new();
-    fake.add("web", 3, &[AUTO]);
-    fake.load("web", 1.5);
+    fake.add("web", 3, &[("hongbao.scale", "2")]);
     // One was killed, and one was on its way out when the scaler itself was killed.
     fake.kill("p-web-2", 137);
     fake.kill("p-web-3", 0);
     let running = Running::begin(&fake);
     until(&fake, "two run", |fake| fake.running("web") == 2).await;
     assert_eq!(fake.numbers("web"), [1, 2]);
+    until(&fake, "the third is removed", |fake| {
+        fake.containers("web").len() == 2
+    })
+    .await;
     running.end().await;
 }
 
@@ -88,6 +91,28 @@ async fn missing_figures_take_none_away() {
     assert_eq!(fake.changes(), [""; 0]);
     fake.refuse_nothing();
     until(&fake, "known, they go", |fake| fake.running("web") == 1).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn one_that_is_unwell_takes_none_away_and_keeps_none_from_coming() {
+    let fake = Fake::new();
+    fake.add("idle", 3, &[AUTO]);
+    fake.add(
+        "busy",
+        2,
+        &[AUTO, ("hongbao.auto_scaling.max_instances", "3")],
+    );
+    fake.load("busy", 8.0);
+    for name in ["p-idle-3", "p-busy-2"] {
+        fake.change(name, |it| it.status = "Up 3 minutes (unhealthy)".into());
+    }
+    let running = Running::begin(&fake);
+    until(&fake, "a third one", |fake| fake.running("busy") == 3).await;
+    looks(&fake, 40).await;
+    assert_eq!(fake.running("idle"), 3);
+    fake.change("p-idle-3", |it| it.status = "Up 3 minutes (healthy)".into());
+    until(&fake, "they go", |fake| fake.running("idle") == 1).await;
     running.end().await;
 }
 

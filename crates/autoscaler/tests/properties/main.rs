@@ -8,7 +8,7 @@ mod obeyed;
 use std::time::Duration;
 
 use autoscaler::{
-    rule::{Act, Decision, Pace, Reason, Rule, SHORT_FOR, Situation, decide},
+    rule::{Act, Decision, Pace, Reason, Rule, Situation, decide},
     window::{Moment, Sample, average},
 };
 use proptest::prelude::*;
@@ -73,6 +73,7 @@ fn paces() -> impl Strategy<Value = Pace> {
         window: Duration::from_secs(window),
         cooldown_out: Duration::from_secs(out),
         cooldown_in: Duration::from_secs(r#in),
+        short_for: Duration::from_secs(window / 4),
     })
 }
 
@@ -158,7 +159,7 @@ proptest! {
     fn fewer_than_the_least_go_straight_up(drawn in situations()) {
         let total = drawn.total();
         let wanted = drawn.wanted.clamp(drawn.rule.min_instances, drawn.rule.max_instances);
-        let long = drawn.short_since.is_some_and(|since| NOW.since(since) >= SHORT_FOR);
+        let long = drawn.short_since.is_some_and(|since| NOW.since(since) >= drawn.pace.short_for);
         if total < wanted {
             let expected = if long { Act::Out(wanted - total) } else { Act::Hold };
             prop_assert_eq!(drawn.decide().act, expected);
@@ -192,7 +193,7 @@ proptest! {
         if let (Act::In(fewer), Reason::Below { cpu, .. }) = (decision.act, decision.reason) {
             prop_assert!(cpu < drawn.rule.min_cpu);
             prop_assert!(fewer <= drawn.rule.step);
-            prop_assert_eq!(drawn.starting + drawn.leaving, 0);
+            prop_assert_eq!(drawn.starting + drawn.unready + drawn.leaving, 0);
             let cooled = drawn.last_action.is_none_or(|at| NOW.since(at) >= drawn.pace.cooldown_in);
             prop_assert!(cooled);
             // Everything is known, and the rest can carry it.

@@ -10,10 +10,12 @@
 //! - [`process`]: start, drain, the lock on the data directory; [`services`]: services of their
 //!   own, and what they refuse to start on.
 //! - [`mns`]: the queue on the cloud's message service, offline.
+//! - [`autoscale`]: the scaler's process.
 //! - [`backup`]: a backup under load, and what is restored from it.
 //! - [`crash`]: kill -9 under load, and the books afterwards.
 //! - [`docs`]: the documents name only what exists; [`watching`]: so do the dashboard and the alerts.
 
+mod autoscale;
 mod backup;
 mod client;
 mod crash;
