@@ -25,6 +25,10 @@ scripts/systemd.sh
 section "Tests of the workspace: unit, property, conformance, black-box, crash, documents"
 cargo test --workspace --locked --quiet </dev/null
 
+section "The cloud's own SDKs, which we did not write, against the offline cloud and beside our clients"
+scripts/sdk/mns.sh
+scripts/sdk/sls.sh
+
 section "Pages in a real browser"
 cargo build --quiet --locked -p hongbao
 (cd web && HONGBAO_BIN="$PWD/../target/debug/hongbao" npm run --silent e2e </dev/null)

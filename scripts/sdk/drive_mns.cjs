@@ -1,11 +1,12 @@
 // The vendor's Node SDK of MNS against the offline MNS: every operation, errors and failures in
-// part. Called by mns.sh, with the path of the server and the folder of the SDK.
+// part; and beside our own client on one queue. Called by mns.sh, with the paths of the server and
+// of our client, and the folder of the SDK.
 const assert = require('node:assert');
-const { spawn } = require('node:child_process');
+const { execFileSync, spawn } = require('node:child_process');
 const { once } = require('node:events');
 const { createRequire } = require('node:module');
 
-const [server, sdk] = process.argv.slice(2);
+const [server, client, sdk] = process.argv.slice(2);
 const MNS = createRequire(`${sdk}/`)('@alicloud/mns');
 
 const base64 = (text) => Buffer.from(text).toString('base64');
@@ -68,6 +69,19 @@ async function limits(mns) {
   }
 }
 
+async function besideOurs(mns, endpoint) {
+  const queue = 'node-shared';
+  await mns.createQueue(queue);
+  await mns.sendMessage(queue, { MessageBody: base64('theirs 1') });
+  await mns.batchSendMessage(queue, [{ MessageBody: base64('theirs 2 红包') }]);
+  const ours = execFileSync(client, [endpoint, queue]).toString().trim().split('\n').sort();
+  assert.deepStrictEqual(ours, ['theirs 1', 'theirs 2 红包']);
+  const { body } = await mns.batchReceiveMessage(queue, 16, 1);
+  const texts = body.map((one) => Buffer.from(one.MessageBody, 'base64').toString()).sort();
+  assert.deepStrictEqual(texts, ['ours 1', 'ours 2']);
+  await mns.deleteQueue(queue);
+}
+
 async function main() {
   const running = spawn(server, [], { stdio: ['pipe', 'pipe', 'inherit'] });
   try {
@@ -78,6 +92,7 @@ async function main() {
     await queues(mns);
     await messages(mns);
     await limits(mns);
+    await besideOurs(mns, endpoint);
     const stranger = new MNS('1', { ...options, accessKeySecret: 'guess' });
     await refused('SignatureDoesNotMatch', stranger.getQueueAttributes('node-one'));
   } finally {

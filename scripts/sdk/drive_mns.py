@@ -1,5 +1,6 @@
 """The vendor's Python SDK of MNS against the offline MNS: every operation, errors and failures
-in part. Called by mns.sh, with the path of the server."""
+in part; and beside our own client on one queue. Called by mns.sh, with the paths of the server and
+of our client."""
 
 import subprocess
 import sys
@@ -93,6 +94,19 @@ def limits(queue):
     refused("InvalidArgument", queue.receive_message, 31)
 
 
+def beside_ours(queue, url):
+    """Ours reads what theirs sent and the other way round, through one queue."""
+    for body in ["theirs 1", "theirs <2> & 红包"]:
+        queue.send_message(Message(body))
+    queue.batch_send_message([Message("theirs 3"), Message("theirs 4")])
+    ours = subprocess.run([sys.argv[2], url, "sdk-one"], check=True, capture_output=True, text=True)
+    assert sorted(ours.stdout.splitlines()) == ["theirs 1", "theirs 3", "theirs 4", "theirs <2> & 红包"]
+    got = queue.batch_receive_message(16, 1)
+    assert sorted(one.message_body for one in got) == [b"ours 1", b"ours 2"], got
+    queue.batch_delete_message([one.receipt_handle for one in got])
+    refused("MessageNotExist", queue.receive_message)
+
+
 def main():
     server = subprocess.Popen([sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -101,6 +115,9 @@ def main():
         queue = queues(account)
         messages(queue)
         limits(queue)
+        queue.delete()
+        queue.create(QueueMeta())
+        beside_ours(queue, url)
         stranger = Account(url, "testid", "guess").get_queue("sdk-one")
         refused("SignatureDoesNotMatch", stranger.get_attributes)
         nobody = Account(url, "nobody", "guess").get_queue("sdk-one")

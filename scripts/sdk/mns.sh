@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The vendor's Python and Node SDKs of MNS against the offline MNS: scripts/sdk/mns.sh
+# The vendor's Python and Node SDKs of MNS against the offline MNS, and beside our own client:
+# scripts/sdk/mns.sh
 # Installs both into target/tools/ once; needs Debian's python3-venv.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,8 +15,9 @@ if [ ! -e "$tools/ready" ]; then
   touch "$tools/ready"
 fi
 
-cargo build --quiet --locked -p aliyun --example offline_mns
-server=$PWD/target/debug/examples/offline_mns
+cargo build --quiet --locked -p aliyun --example offline_mns --example mns_client
+examples=${CARGO_TARGET_DIR:-$PWD/target}/debug/examples
+server=$examples/offline_mns
 # The Python SDK warns of its own counters, which the service withdraws.
-"$tools/bin/python" -W ignore::DeprecationWarning scripts/sdk/drive_mns.py "$server"
-node scripts/sdk/drive_mns.cjs "$server" "$tools"
+"$tools/bin/python" -W ignore::DeprecationWarning scripts/sdk/drive_mns.py "$server" "$examples/mns_client"
+node scripts/sdk/drive_mns.cjs "$server" "$examples/mns_client" "$tools"

@@ -16,7 +16,7 @@ if [ ! -e "$tools/ready" ]; then
 fi
 
 cargo build --quiet --locked -p aliyun --example offline_sls --example sls_client
-examples=$PWD/target/debug/examples
+examples=${CARGO_TARGET_DIR:-$PWD/target}/debug/examples
 for version in v1 v4; do
   "$tools/bin/python" scripts/sdk/drive_sls.py "$examples" "$version"
 done
