@@ -19,6 +19,8 @@ const seconds = quick ? 2 : 5;
 const winTokens = quick ? 150_000 : 500_000;
 const idleCount = quick ? 1_000 : 10_000;
 const starts = quick ? 2 : 5;
+/** Only the contenders whose ids match, such as `ONLY='^(lose|ship) '`, and none of the figures. */
+const only = process.env.ONLY ? new RegExp(process.env.ONLY) : undefined;
 const bigCampaign = 1_000_000;
 const losers = 10_000;
 /** What we serve with, and nginx: a thread or a worker for each core. */
@@ -36,8 +38,8 @@ const databases = { mariadb: 'MariaDB', postgres: 'PostgreSQL' };
 
 const say = (text) => console.error(`bench: ${text}`);
 
-/** A server on a data directory of its own, its ledger on SQLite or at `database`. */
-async function serve(name, database) {
+/** A server on a data directory of its own; `more`: further settings. */
+async function serve(name, more = {}) {
   const port = await freePort(18_080);
   return startServer(binary, {
     HONGBAO_LISTEN: `127.0.0.1:${port}`,
@@ -45,8 +47,22 @@ async function serve(name, database) {
     HONGBAO_DATA_DIR: join(work, name),
     HONGBAO_TOKEN_SECRET: secret,
     HONGBAO_THREADS: String(threads),
-    ...(database ? { HONGBAO_DATABASE_URL: database } : {}),
+    ...more,
   });
+}
+
+/** The offline SLS, and a server that ships its log there. */
+async function serveShipping() {
+  const sls = await freePort(17_500);
+  const listen = ['--listen', `127.0.0.1:${await freePort(17_600)}`, '--sls-listen', `127.0.0.1:${sls}`];
+  const cloud = await startServer(binary, {}, undefined, ['aliyun', ...listen]);
+  const server = await serve('shipping', {
+    HONGBAO_SLS_ENDPOINT: `http://127.0.0.1:${sls}`,
+    HONGBAO_SLS_PROJECT: 'bench',
+    ACCESS_KEY_ID: 'testid',
+    ACCESS_KEY_SECRET: 'testsecret',
+  });
+  return { cloud, server };
 }
 
 const terms = (packets) => ({
@@ -75,7 +91,7 @@ async function soldOut(server, winner, loser) {
 /** Every request another user's, all win: wins per second by the ledger's own count. */
 async function wins(connections, tokens, database) {
   rmSync(join(work, 'wins'), { recursive: true, force: true });
-  const server = await serve('wins', database);
+  const server = await serve('wins', database ? { HONGBAO_DATABASE_URL: database } : {});
   try {
     const { id } = await server.api('POST', '/campaigns', terms(winTokens));
     const run = wrk(server, {
@@ -110,7 +126,7 @@ function bareSqlite() {
   return bare(folder, quick ? 51_200 : 204_800);
 }
 
-function contenders(server, nginx, lost, tokens, servers) {
+function contenders(server, nginx, lost, shipping, tokens, servers) {
   const rows = [];
   const add = (row) => rows.push({ ...row, runs: [] });
   const same = { method: 'POST', path: lost.path, tokens, count: losers };
@@ -129,6 +145,10 @@ function contenders(server, nginx, lost, tokens, servers) {
       add({
         id: `lose ${at}`, short: 'losing', name: '**losing grab**', connections, depth, against: `get ${at}`,
         once: () => wrk(server, { ...load, ...same }), of: server,
+      });
+      add({
+        id: `ship ${at}`, short: 'shipping', name: 'losing grab, the log shipped to SLS', connections, depth, against: `lose ${at}`,
+        once: () => wrk(shipping.server, { ...load, ...same, path: shipping.lost.path }), of: shipping.server,
       });
     }
   }
@@ -156,10 +176,13 @@ function contenders(server, nginx, lost, tokens, servers) {
 async function compare(tokens, all) {
   const server = await serve('losing');
   const lost = await soldOut(server, all.at(-1), all[0]);
+  const shipping = await serveShipping();
+  shipping.lost = await soldOut(shipping.server, all.at(-1), all[0]);
   const servers = Object.fromEntries(Object.keys(databases).map((kind) => [kind, startDatabase(kind, databaseServer)]));
   const nginx = await startNginx(join(work, 'nginx'), await freePort(17_000), threads, lost.body);
   try {
-    const rows = contenders(server, nginx, lost, tokens, servers);
+    const every = contenders(server, nginx, lost, shipping, tokens, servers);
+    const rows = every.filter((row) => !only || only.test(row.id));
     for (let round = 1; round <= rounds; round++) {
       say(`round ${round} of ${rounds}`);
       for (const row of rows) {
@@ -168,12 +191,15 @@ async function compare(tokens, all) {
         await sleep(200);
       }
     }
+    if (only) return { rows };
     say(`${idleCount} idle event streams`);
     const idle = await idleStreams(server, lost.id, idleCount);
     return { rows, idle };
   } finally {
     await nginx.stop();
     await server.stop();
+    await shipping.server.stop();
+    await shipping.cloud.stop();
     await Promise.all(Object.values(servers).map((each) => each.stop()));
   }
 }
@@ -229,6 +255,10 @@ async function main() {
   const tokens = join(work, 'tokens');
   const all = writeTokens(tokens, winTokens, secret);
   const { rows, idle } = await compare(tokens, all);
+  if (only) {
+    console.log(`\n${setting(rounds, seconds)}\n\n${table(rows)}`);
+    return;
+  }
   const rest = await startAndSize(tokens);
 
   const of = (id) => median(rows.find((row) => row.id === id).runs.map((run) => run.perSecond));
@@ -244,6 +274,8 @@ async function main() {
       { name: 'losing grabs against nginx, plain GET, depth 16, 64 connections', value: ratio('lose 64/16', 'get 64/16'), aim: '≥ 4 ×' },
       { name: 'losing grabs against nginx, plain GET, depth 16, 256 connections', value: ratio('lose 256/16', 'get 256/16'), aim: '≥ 4 ×' },
       { name: 'the same against nginx with our requests', value: `${ratio('lose 64/16', 'nginx 64/16')} and ${ratio('lose 256/16', 'nginx 256/16')}` },
+      { name: 'losing grabs with the log shipped to SLS against without, 64 connections', value: ratio('ship 64/1', 'lose 64/1'), aim: '≥ 0.97 ×' },
+      { name: 'losing grabs with the log shipped to SLS against without, 256 connections', value: ratio('ship 256/1', 'lose 256/1'), aim: '≥ 0.97 ×' },
       { name: 'durable wins against the bare inserter, 256 connections', value: ratio('win 256', 'bare'), aim: '≥ 0.5 ×' },
       { name: 'durable wins against losing grabs, 256 connections', value: ratio('win 256', 'lose 256/1') },
       ...Object.entries(databases).map(([kind, name]) => (

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`: builds, then measures inside a fresh network namespace where root allows one.
-# QUICK=1 is a short form, SAVE=1 puts the table into docs/performance.md.
+# QUICK=1 is a short form, ONLY=PATTERN measures the contenders of these ids, SAVE=1 puts the table
+# into docs/performance.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PATH=$PATH:/usr/sbin:/sbin

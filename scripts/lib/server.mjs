@@ -23,16 +23,16 @@ export async function freePort(first, taken = []) {
 }
 
 /**
- * Starts `binary serve` with `env` over the environment, hands the process to `onStart`, and
+ * Starts `binary serve` (or other `args`) with `env` over the environment, hands the process to `onStart`, and
  * waits until it says `listening`.
  * The result holds `url`, `pid`, `lines` (its standard output so far), `listeningMs`, `api`
  * and `stop`. Throws with its output when it ends instead.
  */
-export async function startServer(binary, env, onStart) {
+export async function startServer(binary, env, onStart, args = ['serve']) {
   const key = env.HONGBAO_ORGANISER_KEY ?? randomBytes(32).toString('hex');
   const started = performance.now();
   // A group of its own, so that Ctrl-C reaches us alone and the server is drained in order.
-  const child = spawn(binary, ['serve'], {
+  const child = spawn(binary, args, {
     env: { ...process.env, HONGBAO_LOG: 'warn', ...env, HONGBAO_ORGANISER_KEY: key },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
