@@ -12,11 +12,13 @@
 //! - [`mission`]: the four services with only the mission's names.
 //! - [`walk`], [`tour`]: the walk-through, without failures. [`kills`], [`database`], [`queue`],
 //!   [`replicas`], [`leader`], [`account`], [`weak`]: one failure each.
+//! - [`cloud`]: the queue on MNS and the log on SLS; [`trouble`]: what befalls them.
 //! - [`calls`]: what grabs cost in calls of backends, for docs/scaling.md.
 //! - the rest is shared with the tests of `hongbao serve`.
 
 mod account;
 mod calls;
+mod cloud;
 mod cluster;
 mod database;
 mod engines;
@@ -28,6 +30,7 @@ mod replicas;
 mod steady;
 mod storm;
 mod tour;
+mod trouble;
 mod users;
 mod walk;
 mod weak;

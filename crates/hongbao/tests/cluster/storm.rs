@@ -90,6 +90,11 @@ impl Storm {
         }
     }
 
+    /// The ids of its campaigns.
+    pub(crate) fn campaigns(&self) -> Vec<String> {
+        self.rains.iter().map(|rain| rain.id.clone()).collect()
+    }
+
     /// Lets the users finish, wins what is left, and checks the books of every campaign.
     pub(crate) async fn settle(self) {
         let told = self.load.told();

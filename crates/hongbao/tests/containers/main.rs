@@ -42,6 +42,10 @@ mod server;
 #[path = "../cluster/steady.rs"]
 mod steady;
 #[path = "../cluster/storm.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with tests/cluster, which needs more of it"
+)]
 mod storm;
 #[path = "../cluster/tour.rs"]
 mod tour;
