@@ -14,6 +14,7 @@ package_of() {
     initdb) echo postgresql ;;
     promtool) echo prometheus ;;
     systemd-analyze) echo systemd ;;
+    systemd-nspawn) echo systemd-container ;;
     dockerd) echo docker.io ;;
     *) echo "$1" ;;
   esac
@@ -47,7 +48,7 @@ keep_services_out() {
 purpose=${1:-build}
 case $purpose in
   build) commands=(cc make) ;;
-  test) commands=(cc make chromium sqlite3 mariadbd initdb redis-server haproxy setpriv openssl promtool systemd-analyze dockerd docker-compose debootstrap setsid) ;;
+  test) commands=(cc make chromium sqlite3 mariadbd initdb redis-server haproxy setpriv openssl promtool systemd-analyze systemd-nspawn dockerd docker-compose debootstrap setsid) ;;
   bench) commands=(cc make nginx wrk ip unshare mariadbd initdb setpriv) ;;
   containers) commands=(cc dockerd docker-compose debootstrap setsid) ;;
   *)

@@ -29,8 +29,11 @@ section "The cloud's own SDKs, which we did not write, against the offline cloud
 scripts/sdk/mns.sh
 scripts/sdk/sls.sh
 
-section "Pages in a real browser"
+section "The systemd units under a real systemd"
 cargo build --quiet --locked -p hongbao
+scripts/systemd-boot.sh target/debug/hongbao
+
+section "Pages in a real browser"
 (cd web && HONGBAO_BIN="$PWD/../target/debug/hongbao" npm run --silent e2e </dev/null)
 
 printf '\n=== All passed (%d s)\n' "$((SECONDS - section_started))"
