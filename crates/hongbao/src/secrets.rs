@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -243,7 +243,10 @@ fn kept_in(path: &Path) -> anyhow::Result<String> {
     let beside = path.with_extension("new");
     let written = || -> std::io::Result<()> {
         if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir)?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)?;
         }
         let mut options = fs::OpenOptions::new();
         let mut file = options

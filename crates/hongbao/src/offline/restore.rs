@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -50,7 +51,9 @@ pub async fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
     let manifest = Manifest::of(&from)?;
     let schema = SqliteLedger::sound_copy(&from.join(FILE)).await;
     let schema = schema.with_context(|| format!("cannot restore {}", from.display()))?;
-    fs::create_dir_all(&data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
+    let mut private = fs::DirBuilder::new();
+    let made = private.recursive(true).mode(0o700).create(&data_dir);
+    made.with_context(|| format!("cannot make {}", data_dir.display()))?;
     refuse_unless_empty(&data_dir)?;
 
     let ledger = data_dir.join(UNFINISHED);

@@ -1,7 +1,9 @@
 //! Opening: the files, the lock against a second process, the connections.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{DirBuilder, File, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -141,7 +143,9 @@ impl SqliteLedger {
     pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let file = file_of(path);
         if let Some(directory) = file.parent() {
-            std::fs::create_dir_all(directory).map_err(|source| OpenError::Files {
+            let mut private = DirBuilder::new();
+            let made = private.recursive(true).mode(0o700).create(directory);
+            made.map_err(|source| OpenError::Files {
                 path: directory.into(),
                 source,
             })?;
@@ -152,6 +156,7 @@ impl SqliteLedger {
         {
             return Err(OpenError::Unfinished(directory.into()));
         }
+        make_private(&file)?;
         let options = options(&file);
         let mut connection = options.clone().create_if_missing(true).connect().await?;
         migrate(&mut connection).await?;
@@ -307,5 +312,18 @@ fn lock_beside(file: &Path) -> Result<File, OpenError> {
             Err(OpenError::InUse(directory.into()))
         }
         Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Makes the file where there is none, so that only its owner can read it: the seeds in it tell
+/// every amount before it is won. What SQLite puts beside it is as private.
+fn make_private(file: &Path) -> Result<(), OpenError> {
+    let mut options = File::options();
+    match options.write(true).create_new(true).mode(0o600).open(file) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(OpenError::Files {
+            path: file.into(),
+            source: error,
+        }),
+        _ => Ok(()),
     }
 }

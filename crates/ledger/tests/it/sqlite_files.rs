@@ -1,6 +1,12 @@
 //! The file: kept, locked, migrated, refused, full.
 
-use std::{fs::File, os::unix::fs::FileExt as _, path::Path, process::Command, sync::Arc};
+use std::{
+    fs::File,
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    path::Path,
+    process::Command,
+    sync::Arc,
+};
 
 use ledger::{
     ClaimError, ClaimResult, Ledger as _, LedgerError, OpenError, SqliteLedger,
@@ -22,6 +28,28 @@ fn bench(ledger: &SqliteLedger, clock: &Arc<TurnedClock>) -> Bench {
         clock: clock.clone(),
         keep: Box::new(()),
     }
+}
+
+/// The seeds in it tell every amount before it is won.
+#[tokio::test]
+async fn nobody_else_can_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("new").join("data");
+    let clock = Arc::new(TurnedClock::default());
+    let ledger = open(&data, &clock).await;
+    let rain = Rain::open(&bench(&ledger, &clock), 2, WinLimit::ONE).await;
+    rain.win("ann", 1).await;
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    let mut private = 0;
+    for entry in std::fs::read_dir(&data).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().contains("hongbao.db") {
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+            private += 1;
+        }
+    }
+    assert!(private > 1, "the write-ahead log is there, too");
 }
 
 #[tokio::test]
