@@ -37,7 +37,7 @@ use self::service::{Look, Service};
 /// Calls for single containers under way at once.
 const CALLS_MAX: usize = 16;
 /// How long what was said of a container's settings is believed.
-const BELIEVED_FOR: Duration = Duration::from_secs(60);
+const BELIEVED_FOR: Duration = Duration::from_secs(10);
 /// How long what is under way may take to end when the process does.
 const END_WITHIN: Duration = Duration::from_secs(8);
 
