@@ -178,7 +178,8 @@ async function compare(tokens, all) {
   const lost = await soldOut(server, all.at(-1), all[0]);
   const shipping = await serveShipping();
   shipping.lost = await soldOut(shipping.server, all.at(-1), all[0]);
-  const servers = Object.fromEntries(Object.keys(databases).map((kind) => [kind, startDatabase(kind, databaseServer)]));
+  const measured = Object.keys(databases).filter((kind) => !only || only.test(`win ${kind}`));
+  const servers = Object.fromEntries(measured.map((kind) => [kind, startDatabase(kind, databaseServer)]));
   const nginx = await startNginx(join(work, 'nginx'), await freePort(17_000), threads, lost.body);
   try {
     const every = contenders(server, nginx, lost, shipping, tokens, servers);
@@ -256,6 +257,7 @@ async function main() {
   const all = writeTokens(tokens, winTokens, secret);
   const { rows, idle } = await compare(tokens, all);
   if (only) {
+    rmSync(work, { recursive: true, force: true });
     console.log(`\n${setting(rounds, seconds)}\n\n${table(rows)}`);
     return;
   }

@@ -1,4 +1,7 @@
-/** The server under test: one that is given, or a fresh one on a free port in a temporary folder. */
+/**
+ * The server under test: one that is given, or a fresh one on a free port in a temporary folder,
+ * which ships its log to an offline SLS beside it.
+ */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -37,11 +40,21 @@ export async function openServer() {
 async function start(binary) {
   const folder = await mkdtemp(join(tmpdir(), 'hongbao-e2e-'));
   const [port, admin, inner] = [await freePort(), await freePort(), await freePort()];
+  const [mns, sls] = [await freePort(), await freePort()];
+  const cloud = spawn(
+    binary,
+    ['aliyun', '--listen', `127.0.0.1:${mns}`, '--sls-listen', `127.0.0.1:${sls}`],
+    { cwd: folder, stdio: 'ignore', env: { PATH: process.env.PATH } },
+  );
   const child = spawn(binary, ['serve'], {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env.PATH,
+      HONGBAO_SLS_ENDPOINT: `http://127.0.0.1:${sls}`,
+      HONGBAO_SLS_PROJECT: 'pages',
+      ACCESS_KEY_ID: 'testid',
+      ACCESS_KEY_SECRET: 'testsecret',
       HONGBAO_LISTEN: `127.0.0.1:${port}`,
       HONGBAO_ADMIN_LISTEN: `127.0.0.1:${admin}`,
       HONGBAO_INNER_LISTEN: `127.0.0.1:${inner}`,
@@ -54,6 +67,7 @@ async function start(binary) {
     const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX);
     const code = await ended;
     clearTimeout(late);
+    cloud.kill('SIGTERM');
     await rm(folder, { recursive: true, force: true });
     if (code !== 0) throw new Error(`the server ended with ${code} when asked to stop`);
   };
@@ -69,6 +83,7 @@ async function start(binary) {
     };
   } catch (error) {
     child.kill('SIGKILL');
+    cloud.kill('SIGKILL');
     await rm(folder, { recursive: true, force: true });
     throw error;
   }

@@ -292,6 +292,10 @@ await step('the analysis is drawn', async () => {
   );
   await desk.getByText('The same as tables').click();
   await desk.getByRole('row', { name: /^Won 2$/ }).waitFor();
+  if (server.fresh) {
+    const agree = desk.getByText('The log service and the ledger count the same.');
+    await agree.waitFor({ timeout: 60_000 });
+  }
   // A tooltip would be the first thing that a strict policy blocks.
   await desk.locator('[data-drawn] canvas').first().hover();
   await look(desk, 'stats');
@@ -371,6 +375,7 @@ await step('users are imported, listed without codes, and deleted', async () => 
   await desk.getByText('1 in all').waitFor();
   await desk.getByRole('link', { name: 'Queue' }).click();
   await desk.getByText('Backend').waitFor();
+  await desk.getByRole('heading', { name: 'Packets, by the ledger' }).waitFor();
   await look(desk, 'queue');
   await say(desk, 'English');
   await desk.getByRole('link', { name: 'Campaigns' }).click();
