@@ -35,9 +35,11 @@ def pods_are_confined(r):
 def probes_are_the_services_own(r):
     for role in ROLES:
         container = r.container(role)
-        for probe, path in [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]:
+        # What a probe of the public port says is whether more can come; too many are no reason to be killed.
+        for probe, path, port in [("startupProbe", "/healthz", "metrics"), ("livenessProbe", "/healthz", "metrics"),
+                                  ("readinessProbe", "/readyz", "http")]:
             asked = container[probe]["httpGet"]
-            assert asked == {"path": path, "port": "http"}, f"{role}'s {probe} asks {asked}"
+            assert asked == {"path": path, "port": port}, f"{role}'s {probe} asks {asked}"
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         wanted = {"http": 8080, "metrics": 9090, **({"inner": 8081} if role == "account" else {})}
         assert ports == wanted, f"{role} has ports {ports}"
@@ -145,7 +147,8 @@ def policies_deny_by_default(r):
             assert not egress, "webpage goes nowhere"
         else:
             env = r.env(role)
-            told = r.values["networkPolicy"]["database"]["ports"] or [int(env.get("DB_PORT", 3306))]
+            usual = [int(env["DB_PORT"])] if "DB_PORT" in env else [3306, 5432]
+            told = r.values["networkPolicy"]["database"]["ports"] or usual
             assert {53, *told} <= ports, f"{role} reaches {ports} and not its database"
             assert (443 if "MNS_URL" in env else 6379) in ports, f"{role} does not reach its queue"
             assert "HONGBAO_ATTEMPTS_URL" not in env or 6379 in ports
