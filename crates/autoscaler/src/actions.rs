@@ -29,6 +29,16 @@ pub(crate) enum More {
     Make(u32),
 }
 
+impl More {
+    /// Whether `instance` is the one that was meant.
+    pub(crate) fn is(&self, instance: &Instance) -> bool {
+        match self {
+            Self::Start(stopped) => instance.id == stopped.id,
+            Self::Make(number) => instance.number == *number,
+        }
+    }
+}
+
 /// What has ended.
 #[derive(Debug)]
 pub(crate) enum Report {

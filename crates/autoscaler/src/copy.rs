@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::fleet::{NUMBER, PROJECT, SERVICE};
+use crate::fleet::{MADE_BY, MADE_BY_US, NUMBER, PROJECT, SERVICE};
 
 /// Docker's short form of an id.
 const SHORT_ID: usize = 12;
@@ -130,6 +130,7 @@ impl Sibling {
         }
         if let Some(labels) = config.get_mut("Labels").and_then(Value::as_object_mut) {
             labels.insert(NUMBER.into(), number.to_string().into());
+            labels.insert(MADE_BY.into(), MADE_BY_US.into());
             labels.remove(OF_ITS_MAKING);
         }
         host.remove("ContainerIDFile");

@@ -27,6 +27,8 @@ const API: ApiVersion = ApiVersion(1, 43);
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// How long a call may take that does not wait for a container.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long making or starting a container may take, which a busy machine is slow at.
+const MAKE_WITHIN: Duration = Duration::from_secs(30);
 /// How much longer than a container's own time to stop the call for that may take.
 const STOP_SLACK: Duration = Duration::from_secs(10);
 
@@ -59,6 +61,12 @@ impl DockerError {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
+    }
+
+    /// Whether the same call may succeed later, with nothing changed but Docker's own state.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Away(_) | Self::Refused { status: 500.., .. })
     }
 }
 
@@ -220,20 +228,26 @@ impl Docker {
     pub async fn create(&self, copy: &Copy) -> Result<String> {
         let call = self.call(Method::POST, "/containers/create").await?;
         let call = call.query(&[("name", &copy.name)]).json(&copy.body);
-        let Made { id } = read(call).await?;
+        let Made { id } = read(call.timeout(MAKE_WITHIN)).await?;
+        if let Err(error) = self.connect(&id, copy).await {
+            // What is said is why it failed, not that half of it could not be undone.
+            if let Err(left) = self.remove(&id).await {
+                tracing::warn!(container = copy.name, error = %left, "left half made");
+            }
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// Connects a new container to the networks that it was not made in.
+    async fn connect(&self, id: &str, copy: &Copy) -> Result<()> {
         for (network, endpoint) in &copy.more_networks {
             let body = json!({ "Container": id, "EndpointConfig": endpoint });
             let path = format!("/networks/{network}/connect");
             let call = self.call(Method::POST, &path).await?;
-            if let Err(error) = done(call.json(&body)).await {
-                // What is said is why it failed, not that half of it could not be undone.
-                if let Err(left) = self.remove(&id).await {
-                    tracing::warn!(container = copy.name, error = %left, "left half made");
-                }
-                return Err(error);
-            }
+            done(call.json(&body)).await?;
         }
-        Ok(id)
+        Ok(())
     }
 
     /// Starts a container; one that runs already is well.
@@ -242,7 +256,8 @@ impl Docker {
     /// As above.
     pub async fn start(&self, id: &str) -> Result<()> {
         let path = format!("/containers/{id}/start");
-        done(self.call(Method::POST, &path).await?).await
+        let call = self.call(Method::POST, &path).await?;
+        done(call.timeout(MAKE_WITHIN)).await
     }
 
     /// Asks a container to end, and waits for that; one that has not after `within` is killed. One

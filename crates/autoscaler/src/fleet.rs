@@ -16,6 +16,11 @@ pub const NUMBER: &str = "com.docker.compose.container-number";
 pub const ONE_OFF: &str = "com.docker.compose.oneoff";
 /// What it was made from, as one hash.
 pub const CONFIG_HASH: &str = "com.docker.compose.config-hash";
+/// Whether this program made it: then one that was never started is a leftover of ours, and not
+/// Compose's to start.
+pub const MADE_BY: &str = "hongbao.made-by";
+/// What [`MADE_BY`] says then.
+pub const MADE_BY_US: &str = "autoscale";
 
 /// A container as Docker lists it. Fields that are not here are not looked at.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,7 +49,9 @@ pub enum State {
     Ready,
     /// It restarts, or its health check has not said anything yet.
     Starting,
-    /// Its health check says no, or it is paused.
+    /// Its health check says no. It may be that it has too much to do.
+    Unhealthy,
+    /// It is paused.
     Unwell,
     /// It was made and never started.
     Made,
@@ -58,7 +65,16 @@ impl State {
     /// Whether its process runs, or Docker sees to that.
     #[must_use]
     pub const fn is_up(self) -> bool {
-        matches!(self, Self::Ready | Self::Starting | Self::Unwell)
+        matches!(
+            self,
+            Self::Ready | Self::Starting | Self::Unhealthy | Self::Unwell
+        )
+    }
+
+    /// Whether what it uses tells of the load.
+    #[must_use]
+    pub const fn is_measured(self) -> bool {
+        matches!(self, Self::Ready | Self::Unhealthy)
     }
 }
 
@@ -77,6 +93,23 @@ pub struct Instance {
     pub state: State,
     /// Its labels.
     pub labels: Labels,
+}
+
+impl Instance {
+    /// Whether it was made by this program and has never run.
+    #[must_use]
+    pub fn is_half_made_by_us(&self) -> bool {
+        let ours = self.labels.get(MADE_BY).is_some_and(|by| by == MADE_BY_US);
+        ours && self.state == State::Made
+    }
+
+    /// Whether it was made to take the place of another that still runs. Compose makes the new
+    /// one first, with the number of the old one, which it then stops and removes.
+    #[must_use]
+    pub fn replaces_one_of<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> bool {
+        let is_old = |it: &Self| it.id != self.id && it.number == self.number && it.state.is_up();
+        self.state == State::Made && others.into_iter().any(is_old)
+    }
 }
 
 /// A service of a project; displayed as `project/service`.
@@ -133,7 +166,7 @@ fn instance(listed: Listed) -> Option<(ServiceName, Instance)> {
 fn state(state: &str, status: &str) -> State {
     match state {
         "running" if status.contains("(health: starting)") => State::Starting,
-        "running" if status.contains("(unhealthy)") => State::Unwell,
+        "running" if status.contains("(unhealthy)") => State::Unhealthy,
         "running" => State::Ready,
         "restarting" => State::Starting,
         "paused" => State::Unwell,
@@ -159,7 +192,7 @@ mod tests {
             ("running", "Up 3 seconds", State::Ready),
             ("running", "Up 3 seconds (healthy)", State::Ready),
             ("running", "Up 3 s (health: starting)", State::Starting),
-            ("running", "Up 3 seconds (unhealthy)", State::Unwell),
+            ("running", "Up 3 seconds (unhealthy)", State::Unhealthy),
             ("created", "Created", State::Made),
             (
                 "restarting",

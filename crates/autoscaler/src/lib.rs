@@ -10,7 +10,7 @@
 //! - [`labels`]: what a service's labels say; [`fleet`]: what Docker's list says.
 //! - [`copy`]: a container made from its sibling.
 //! - [`docker`]: the calls of Docker's API.
-//! - [`patience`]: how long it waits for others.
+//! - [`patience`]: how long it waits for others; [`pulse`]: whether it is alive, for others.
 //! - [`scaler`]: observes, decides, acts, in a loop; [`actions`]: what is done to containers.
 
 mod actions;
@@ -19,6 +19,7 @@ pub mod docker;
 pub mod fleet;
 pub mod labels;
 pub mod patience;
+pub mod pulse;
 pub mod rule;
 pub mod scaler;
 pub mod window;

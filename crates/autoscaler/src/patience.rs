@@ -10,6 +10,8 @@ pub struct Patience {
     /// One that was made and not started is left to who made it for this long: Compose makes all
     /// of a project at once, and starts each when what it depends on is healthy.
     pub made_left_for: Duration,
+    /// One that this program made and did not come to start is removed after this.
+    pub half_made_kept_for: Duration,
     /// One that has ended in an orderly way is left alone for this long: whoever ended it, as a
     /// deployment does, is about to do more.
     pub ended_left_for: Duration,
@@ -20,6 +22,8 @@ pub struct Patience {
     /// A service whose oldest container is younger than this has just been brought up, and begins
     /// with as many as its label says.
     pub brought_up_within: Duration,
+    /// An instance that was lost and has been ready again for this long is mended.
+    pub holds_after: Duration,
     /// After mending what did not last, the longest wait before the next try.
     pub tried_again_within: Duration,
     /// How long nothing must be missing for the next try to be the first again.
@@ -33,10 +37,12 @@ impl Default for Patience {
         Self {
             starts_within: Duration::from_secs(60),
             made_left_for: Duration::from_secs(300),
+            half_made_kept_for: Duration::from_secs(15),
             ended_left_for: Duration::from_secs(10),
             ended_kept_for: Duration::from_secs(60),
             followed_after: Duration::from_secs(10),
             brought_up_within: Duration::from_secs(120),
+            holds_after: Duration::from_secs(3),
             tried_again_within: Duration::from_secs(60),
             mended_after: Duration::from_secs(30),
             holds_said_every: Duration::from_secs(10),

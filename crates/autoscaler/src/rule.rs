@@ -64,8 +64,15 @@ pub struct Situation<'a> {
     pub ready: Vec<&'a [Sample]>,
     /// Instances on their way: made or restarted lately and not ready yet.
     pub starting: u32,
+    /// How many of these do not run yet.
+    pub unstarted: u32,
+    /// Instances made by others to take the place of one that is counted still; they count when
+    /// that one has ended.
+    pub replacing: u32,
     /// Instances that run and do not serve: unwell, or not ready for longer than a start takes.
     pub unready: u32,
+    /// The samples of those of them that are only unhealthy, maybe of too much load.
+    pub unhealthy: Vec<&'a [Sample]>,
     /// Instances that drain; they count no more.
     pub leaving: u32,
     /// How many there should be, by what was decided before.
@@ -83,6 +90,13 @@ impl Situation<'_> {
     #[must_use]
     pub fn total(&self) -> u32 {
         self.ready.len() as u32 + self.starting + self.unready
+    }
+
+    /// How many of them run. Only of these can there be too many: what was made and not started is
+    /// in the hands of whoever made it.
+    #[must_use]
+    pub fn running(&self) -> u32 {
+        self.total().saturating_sub(self.unstarted)
     }
 }
 
@@ -104,8 +118,8 @@ pub struct Decision {
     pub act: Act,
     /// Why.
     pub reason: Reason,
-    /// The average over the ready instances, those unknown taken as idle; `None` when none is
-    /// known.
+    /// The average over the ready instances, or over those and the unhealthy ones where that is
+    /// more, those unknown taken as idle; `None` when none is known.
     pub cpu: Option<f64>,
 }
 
@@ -117,6 +131,7 @@ pub enum Reason {
     ShortJustNow { total: u32, wanted: u32 },
     TooMany { total: u32, most: u32 },
     Draining { leaving: u32 },
+    Replacing { replacing: u32 },
     NoneReady,
     Above { cpu: f64, max_cpu: f64 },
     AboveAtMost { cpu: f64, most: u32 },
@@ -151,11 +166,11 @@ pub fn decide(rule: &Rule, pace: &Pace, seen: &Situation<'_>) -> Decision {
     }
 }
 
-/// What the ready instances do.
+/// What the instances do.
 struct Load {
-    /// Their average, those unknown taken as idle; `None` when none is known.
+    /// What [`Decision::cpu`] tells.
     cpu: Option<f64>,
-    /// Their sum.
+    /// The sum of the ready ones.
     sum: f64,
     /// Whether all of the window is known of every one.
     whole: bool,
@@ -168,15 +183,27 @@ impl Load {
             sum: 0.0,
             whole: true,
         };
+        let known = |samples| {
+            let average = average(samples, seen.now, window);
+            average.filter(|it| it.covered >= KNOWN_TO_COUNT)
+        };
         for samples in &seen.ready {
-            match average(samples, seen.now, window) {
-                Some(average) if average.covered >= KNOWN_TO_COUNT => {
+            match known(samples) {
+                Some(average) => {
                     load.sum += average.cpu;
                     load.whole &= average.covered >= KNOWN_TO_SHRINK;
                     load.cpu = Some(load.sum / seen.ready.len() as f64);
                 }
-                _ => load.whole = false,
+                None => load.whole = false,
             }
+        }
+        // The hottest must not leave the average for being too hot to answer; nor may one that
+        // hangs idle make the rest look cooler than they are.
+        let unhealthy: Vec<_> = seen.unhealthy.iter().filter_map(|it| known(it)).collect();
+        if !unhealthy.is_empty() {
+            let sum = load.sum + unhealthy.iter().map(|it| it.cpu).sum::<f64>();
+            let all = sum / (seen.ready.len() + seen.unhealthy.len()) as f64;
+            load.cpu = Some(load.cpu.map_or(all, |ready| ready.max(all)));
         }
         load
     }
@@ -194,11 +221,13 @@ fn bounds(rule: &Rule, pace: &Pace, seen: &Situation<'_>) -> Option<(Act, Reason
             (Act::Hold, Reason::ShortJustNow { total, wanted })
         });
     }
-    let most = rule.max_instances;
-    if total > most {
-        return Some(match seen.leaving {
-            0 => (Act::In(total - most), Reason::TooMany { total, most }),
-            leaving => (Act::Hold, Reason::Draining { leaving }),
+    let (running, most) = (seen.running(), rule.max_instances);
+    if running > most {
+        let total = running;
+        return Some(match (seen.replacing, seen.leaving) {
+            (0, 0) => (Act::In(running - most), Reason::TooMany { total, most }),
+            (0, leaving) => (Act::Hold, Reason::Draining { leaving }),
+            (replacing, _) => (Act::Hold, Reason::Replacing { replacing }),
         });
     }
     None
@@ -233,6 +262,9 @@ fn too_cold(rule: &Rule, pace: &Pace, seen: &Situation<'_>, load: &Load) -> Opti
     } else if seen.leaving > 0 {
         let leaving = seen.leaving;
         Reason::Draining { leaving }
+    } else if seen.replacing > 0 {
+        let replacing = seen.replacing;
+        Reason::Replacing { replacing }
     } else if seen.starting + seen.unready > 0 {
         // What does not serve now leaves its load to the others, or takes it back in a moment.
         Reason::BelowButNotReady { cpu }
@@ -274,6 +306,7 @@ impl fmt::Display for Reason {
             }
             Self::TooMany { total, most } => write!(f, "{total} are more than the {most} allowed"),
             Self::Draining { leaving } => write!(f, "{leaving} still drain"),
+            Self::Replacing { replacing } => write!(f, "{replacing} are being replaced"),
             Self::NoneReady => write!(f, "none is ready"),
             Self::Above { cpu, max_cpu } => write!(f, "CPU {cpu:.0} % is above {max_cpu} %"),
             Self::AboveAtMost { cpu, most } => {

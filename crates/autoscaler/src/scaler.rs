@@ -23,13 +23,14 @@ use crate::{
     actions::{Actor, REPORTS_MAX, Report},
     copy::Sibling,
     docker::{Docker, DockerError},
-    fleet::{self, Instance, ServiceName, State},
+    fleet::{self, Instance, ServiceName},
     labels,
     patience::Patience,
     rule::Pace,
     window::{Moment, Reading},
 };
 
+mod mending;
 mod service;
 
 use self::service::{Look, Service};
@@ -317,16 +318,16 @@ impl Scaler {
         }
     }
 
-    /// What the counters of all ready containers say.
+    /// What the counters of all containers say whose use tells of the load.
     async fn readings(
         &self,
         found: &BTreeMap<ServiceName, Vec<Instance>>,
     ) -> HashMap<String, Reading> {
-        let ready = found.values().flatten();
-        let ready = ready.filter(|it| it.state == State::Ready);
-        let ready: Vec<_> = ready.map(|it| it.id.clone()).collect();
+        let measured = found.values().flatten();
+        let measured = measured.filter(|it| it.state.is_measured());
+        let measured: Vec<_> = measured.map(|it| it.id.clone()).collect();
         let (docker, begun) = (self.docker.clone(), self.begun);
-        let answers = of_each(ready, move |id| {
+        let answers = of_each(measured, move |id| {
             let docker = docker.clone();
             async move {
                 let at = Moment::default().after(begun.elapsed());

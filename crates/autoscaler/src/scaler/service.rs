@@ -15,6 +15,7 @@ use crate::{
     labels::Wish,
     patience::Patience,
     rule::{Act, Decision, Pace, Reason, Situation, decide},
+    scaler::mending::{Fate, Mending},
     window::{History, Moment, Reading},
 };
 
@@ -50,6 +51,7 @@ pub(super) struct Service {
     growing: Vec<More>,
     /// Whether those were asked for by load, not by loss.
     growing_for_load: bool,
+    mending: Mending,
     /// Containers that drain, by id.
     leaving: BTreeSet<String>,
     last_out: Option<Moment>,
@@ -57,10 +59,16 @@ pub(super) struct Service {
     short_since: Option<Moment>,
     whole_since: Option<Moment>,
     more_since: Option<Moment>,
-    /// Mending waits until then, and the next time for this long.
-    mend_from: Option<Moment>,
-    mend_wait: Duration,
     said: Option<(Act, Reason, Moment)>,
+}
+
+/// Instances that do not serve, or are yet to come.
+#[derive(Default)]
+struct NotReady {
+    starting: u32,
+    unstarted: u32,
+    replacing: u32,
+    unready: u32,
 }
 
 /// The newest instance, those that run before those that do not: what it says counts for all.
@@ -69,11 +77,23 @@ pub(super) fn newest(instances: &[Instance]) -> Option<&Instance> {
     there.max_by_key(|it| (it.state.is_up(), it.created, it.number))
 }
 
+/// The instance to make others like: the newest that serves, or has at least been started once.
+/// One that never was may lack a network that it is still to be connected to.
+fn model(instances: &[Instance]) -> Option<&Instance> {
+    let has_run = |it: &&Instance| !matches!(it.state, State::Made | State::Gone);
+    let worth = |it: &Instance| (it.state == State::Ready, it.state.is_up());
+    let there = instances.iter().filter(has_run);
+    there.max_by_key(|it| (worth(it), it.created, it.number))
+}
+
 impl Service {
     /// A service at its first look.
     pub(super) fn first_seen(wish: &Wish, look: &Look<'_>) -> Self {
         // What has died while nobody looked is missed; what has ended well was meant to.
-        let counts = |it: &&Instance| !matches!(it.state, State::Gone | State::Down(0));
+        let counts = |it: &&Instance| {
+            let is_gone = matches!(it.state, State::Gone | State::Down(0));
+            !is_gone && !it.is_half_made_by_us() && !it.replaces_one_of(&look.instances)
+        };
         let there = look.instances.iter().filter(counts).count() as u32;
         let ages = look.instances.iter();
         let ages = ages.map(|it| u64::try_from(look.wall_seconds - it.created).unwrap_or(0));
@@ -91,6 +111,7 @@ impl Service {
             broken: BTreeSet::new(),
             growing: Vec::new(),
             growing_for_load: false,
+            mending: Mending::new(look.pace.short_for),
             leaving: BTreeSet::new(),
             // Whoever made the youngest, it was the last to be added.
             last_out: youngest.map(|age| look.now.before(age)),
@@ -98,8 +119,6 @@ impl Service {
             short_since: None,
             whole_since: None,
             more_since: None,
-            mend_from: None,
-            mend_wait: look.pace.short_for,
             said: None,
         }
     }
@@ -130,23 +149,28 @@ impl Service {
         self.remember(&look);
         let here = |it: &Instance| !self.leaving.contains(&it.id);
         let staying: Vec<_> = look.instances.iter().filter(|it| here(it)).collect();
-        let (starting, unready) = self.not_ready_of(&staying, &look);
-        let ready = staying.iter().filter(|it| it.state == State::Ready);
-        let ready: Vec<_> = ready.map(|it| it.id.clone()).collect();
-        let total = ready.len() as u32 + starting + unready;
+        let not_ready = self.not_ready_of(&staying, &look);
+        let ready = staying.iter().filter(|it| it.state == State::Ready).count();
+        let total = ready as u32 + not_ready.starting + not_ready.unready;
         self.follow(&staying, total, &look);
+        self.note_mended(&look);
 
         let mut histories = std::mem::take(&mut self.histories);
-        let samples = histories.iter_mut().filter(|(id, _)| ready.contains(id));
-        let known: BTreeMap<_, _> = samples.map(|(id, it)| (id.clone(), it.samples())).collect();
+        let samples = histories.iter_mut();
+        let known: BTreeMap<_, _> = samples.map(|(id, it)| (&**id, it.samples())).collect();
+        let samples_of = |state| {
+            let them = staying.iter().filter(|it| it.state == state);
+            let samples = them.map(|it| known.get(&*it.id).map_or(&[][..], |samples| samples));
+            samples.collect()
+        };
         let seen = Situation {
             now: look.now,
-            ready: ready
-                .iter()
-                .map(|id| known.get(id).map_or(&[][..], |samples| samples))
-                .collect(),
-            starting,
-            unready,
+            ready: samples_of(State::Ready),
+            unhealthy: samples_of(State::Unhealthy),
+            starting: not_ready.starting,
+            unstarted: not_ready.unstarted,
+            replacing: not_ready.replacing,
+            unready: not_ready.unready,
             leaving: self.leaving.len() as u32,
             wanted: self.wanted,
             short_since: self.short_since,
@@ -157,6 +181,7 @@ impl Service {
         self.show(&seen, &decision, &look, actor);
         self.histories = histories;
         self.tidy(&look, actor, tasks);
+        self.clear_half_made(&look, actor, tasks);
         self.follow_up(decision, total, &look, actor, tasks);
     }
 
@@ -177,13 +202,33 @@ impl Service {
         }
     }
 
+    /// Removes what this program has made and not come to start: it was killed in between, or
+    /// Docker finished what it was no longer waited for. It may lack a network.
+    fn clear_half_made(&mut self, look: &Look<'_>, actor: &Actor, tasks: &TaskTracker) {
+        let kept_for = look.patience.half_made_kept_for;
+        for instance in &look.instances {
+            if self.is_leftover(instance)
+                && self.is_so_for(instance, kept_for, look.now)
+                && !look.dry_run
+                && self.leaving.insert(instance.id.clone())
+            {
+                tasks.spawn(actor.clone().drain(instance.clone(), None));
+            }
+        }
+    }
+
+    /// Whether this program made it, and does not come to start it any more.
+    fn is_leftover(&self, instance: &Instance) -> bool {
+        instance.is_half_made_by_us() && !self.growing.iter().any(|more| more.is(instance))
+    }
+
     /// Notes what the containers used, and what to copy.
     fn remember(&mut self, look: &Look<'_>) {
         let present: BTreeSet<_> = look.instances.iter().map(|it| &*it.id).collect();
         self.histories.retain(|id, _| present.contains(&**id));
         self.states.retain(|id, _| present.contains(&**id));
         self.broken.retain(|id| present.contains(&**id));
-        if let Some(sibling) = newest(&look.instances).and_then(|it| (look.siblings)(&it.id)) {
+        if let Some(sibling) = model(&look.instances).and_then(|it| (look.siblings)(&it.id)) {
             self.remembered = Some(sibling.clone());
         }
         for instance in &look.instances {
@@ -193,7 +238,7 @@ impl Service {
                 *state = (instance.state, look.now);
             }
             let history = self.histories.entry(instance.id.clone()).or_default();
-            if instance.state != State::Ready {
+            if !instance.state.is_measured() {
                 // What a start costs says nothing of the load.
                 history.clear();
             } else if let Some(reading) = look.readings.get(&instance.id)
@@ -206,28 +251,38 @@ impl Service {
 
     /// How many start, those that are being added included, and how many run without being
     /// ready.
-    fn not_ready_of(&self, staying: &[&Instance], look: &Look<'_>) -> (u32, u32) {
-        let up = |it: &&Instance| !matches!(it.state, State::Down(_) | State::Gone);
-        let to_come = self.growing.iter().filter(|more| {
-            let is_it = |it: &Instance| match more {
-                More::Start(stopped) => it.id == stopped.id,
-                More::Make(number) => it.number == *number,
-            };
-            !staying.iter().filter(|it| up(it)).any(|it| is_it(it))
-        });
-        let (mut starting, mut unready) = (to_come.count() as u32, 0);
+    fn not_ready_of(&self, staying: &[&Instance], look: &Look<'_>) -> NotReady {
+        let up = |it: &&&Instance| !matches!(it.state, State::Down(_) | State::Gone);
+        let is_there = |more: &&More| staying.iter().filter(up).any(|it| more.is(it));
+        let to_come = self.growing.iter().filter(|more| !is_there(more));
+        let to_come = to_come.count() as u32;
+        let mut counted = NotReady {
+            starting: to_come,
+            unstarted: to_come,
+            ..NotReady::default()
+        };
         let patience = look.patience;
         let is_so_for = |it: &Instance, long| self.is_so_for(it, long, look.now);
         for instance in staying {
             match instance.state {
-                State::Starting if !is_so_for(instance, patience.starts_within) => starting += 1,
-                State::Made if !is_so_for(instance, patience.made_left_for) => starting += 1,
-                State::Starting | State::Unwell => unready += 1,
-                // Made by somebody who does not start it: there to be started.
-                _ => {}
+                State::Starting if !is_so_for(instance, patience.starts_within) => {
+                    counted.starting += 1;
+                }
+                State::Starting | State::Unhealthy | State::Unwell => counted.unready += 1,
+                // What nobody comes to start is none.
+                State::Made if self.is_leftover(instance) => {}
+                State::Made if is_so_for(instance, patience.made_left_for) => {}
+                State::Made if instance.replaces_one_of(staying.iter().copied()) => {
+                    counted.replacing += 1;
+                }
+                State::Made => {
+                    counted.starting += 1;
+                    counted.unstarted += 1;
+                }
+                State::Ready | State::Down(_) | State::Gone => {}
             }
         }
-        (starting, unready)
+        counted
     }
 
     /// Whether a container has been as it is for `long`.
@@ -249,7 +304,12 @@ impl Service {
         if running > self.wanted && self.growing.is_empty() && self.leaving.is_empty() {
             let since = *self.more_since.get_or_insert(now);
             if now.since(since) >= patience.followed_after {
-                self.wanted = running.min(rule.max_instances);
+                let followed = running.min(rule.max_instances);
+                if self.wanted < followed {
+                    // Somebody expects a load: it is given as long as any other change.
+                    self.last_action = Some(now);
+                }
+                self.wanted = followed;
             }
         } else {
             self.more_since = None;
@@ -265,9 +325,27 @@ impl Service {
             self.short_since = None;
             let since = *self.whole_since.get_or_insert(now);
             if now.since(since) >= patience.mended_after {
-                self.mend_wait = look.pace.short_for;
+                self.mending.begin_anew();
             }
         }
+    }
+
+    /// Sees whether what was added for a loss holds.
+    fn note_mended(&mut self, look: &Look<'_>) {
+        let mut mending = std::mem::replace(&mut self.mending, Mending::new(look.pace.short_for));
+        let holds_after = look.patience.holds_after;
+        let fate = |more: &More| match look.instances.iter().find(|it| more.is(it)) {
+            Some(it) if self.leaving.contains(&it.id) => Fate::Dismissed,
+            Some(it) if it.state == State::Ready && self.is_so_for(it, holds_after, look.now) => {
+                Fate::Holds
+            }
+            Some(it) if it.state.is_up() => Fate::Open,
+            // It is being added still.
+            _ if !self.growing.is_empty() => Fate::Open,
+            _ => Fate::Lost,
+        };
+        mending.note(look.now, look.patience.tried_again_within, fate);
+        self.mending = mending;
     }
 
     /// Says what was decided, where it is new, and counts it.
@@ -316,7 +394,7 @@ impl Service {
     ) {
         let reason = decision.reason;
         if decision.act == Act::Hold
-            || matches!(decision.act, Act::Out(_)) && self.waits_to_mend(&reason, look)
+            || matches!(reason, Reason::Short { .. }) && self.mending.waits(look.now)
         {
             return;
         }
@@ -350,20 +428,6 @@ impl Service {
         }
     }
 
-    /// Whether this is the mending of a loss that has been mended in vain just now. Each try in a
-    /// row waits twice as long as the one before.
-    fn waits_to_mend(&mut self, reason: &Reason, look: &Look<'_>) -> bool {
-        if !matches!(reason, Reason::Short { .. }) {
-            return false;
-        }
-        if self.mend_from.is_some_and(|from| look.now < from) {
-            return true;
-        }
-        self.mend_from = Some(look.now.after(self.mend_wait));
-        self.mend_wait = (self.mend_wait * 2).min(look.patience.tried_again_within);
-        false
-    }
-
     /// Adds instances: those that stand stopped first, then new ones.
     fn grow(
         &mut self,
@@ -376,17 +440,24 @@ impl Service {
     ) {
         let Some(sibling) = self.remembered.clone() else {
             let (project, service) = (&actor.service.project, &actor.service.service);
-            tracing::error!(project, service, "there is no container to copy");
+            tracing::error!(
+                project,
+                service,
+                "there is no container to copy that was ever started"
+            );
+            let longest = look.patience.tried_again_within;
+            self.mending.in_vain(look.now, longest);
             return;
         };
         let newest = newest(&look.instances);
         let made_of = |it: &Instance| it.labels.get(CONFIG_HASH).cloned();
+        // Compose replaces one whose number another has, too.
+        let is_other = |it: &Instance, other: &Instance| {
+            other.number == it.number && other.id != it.id && other.state != State::Gone
+        };
         let stopped = look.instances.iter().filter(|it| {
-            let idle = match it.state {
-                State::Down(_) => true,
-                State::Made => self.is_so_for(it, look.patience.made_left_for, look.now),
-                _ => false,
-            };
+            let idle = matches!(it.state, State::Down(_))
+                && !look.instances.iter().any(|other| is_other(it, other));
             let alike = newest.is_some_and(|newest| made_of(newest) == made_of(it));
             idle && alike && !self.broken.contains(&it.id) && !self.leaving.contains(&it.id)
         });
@@ -398,6 +469,8 @@ impl Service {
         self.growing_for_load = for_load;
         if for_load {
             self.wanted = total + add;
+        } else {
+            self.mending.add(&more);
         }
         tasks.spawn(actor.clone().grow(sibling, more));
     }

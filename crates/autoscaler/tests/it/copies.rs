@@ -82,6 +82,7 @@ fn everything_goes_over_but_what_is_the_sibling_s_own() {
     let labels = config["Labels"].as_object_mut().unwrap();
     labels.remove("com.docker.compose.replace");
     labels["com.docker.compose.container-number"] = "5".into();
+    labels.insert("hongbao.made-by".into(), "autoscale".into());
     config["Volumes"] = json!({ "/cache": {} });
     host.as_object_mut().unwrap().remove("ContainerIDFile");
     host["Binds"].as_array_mut().unwrap().pop();

@@ -75,6 +75,8 @@ struct Inner {
     stops_in: Duration,
     /// Whether new containers are healthy at once.
     slow_to_start: bool,
+    /// Whether containers are in a second network, too.
+    more_networks: bool,
 }
 
 /// The fake, and its socket.
@@ -141,11 +143,10 @@ impl Fake {
     }
 
     /// Adds one more container like the first of a service.
-    pub(crate) fn add_one(&self, service: &str, number: u32) {
+    pub(crate) fn add_one(&self, service: &str, number: u32, name: &str) {
         let mut body = self.containers(service)[0].body.clone();
         body["Labels"]["com.docker.compose.container-number"] = number.to_string().into();
-        let name = format!("p-{service}-{number}");
-        lock(&self.inner).make(name, body, NOW, "running");
+        lock(&self.inner).make(name.to_owned(), body, NOW, "running");
     }
 
     /// Changes a container by name.
@@ -191,6 +192,11 @@ impl Fake {
 
     pub(crate) fn slow_to_start(&self, slow: bool) {
         lock(&self.inner).slow_to_start = slow;
+    }
+
+    /// From now on containers are in a second network, too.
+    pub(crate) fn more_networks(&self) {
+        lock(&self.inner).more_networks = true;
     }
 
     /// The containers of a service, by number.
@@ -307,6 +313,7 @@ fn router(inner: Arc<Mutex<Inner>>) -> Router {
         .route("/containers/{id}/start", post(start))
         .route("/containers/{id}/stop", post(stop))
         .route("/containers/{id}", delete(remove))
+        .route("/networks/{id}/connect", post(async || StatusCode::OK))
         .route(
             "/images/{name}/json",
             get(async || Json(json!({ "Id": "sha256:1" }))),
@@ -359,6 +366,7 @@ async fn list(State(inner): Shared, Query(query): Query<HashMap<String, String>>
 
 async fn inspect(State(inner): Shared, Path(id): Path<String>) -> Response {
     let mut inner = lock(&inner);
+    let more_networks = inner.more_networks;
     let Some(found) = inner.find(&id) else {
         return gone();
     };
@@ -368,10 +376,13 @@ async fn inspect(State(inner): Shared, Path(id): Path<String>) -> Response {
         .unwrap()
         .remove("HostConfig")
         .unwrap();
-    let networks = json!({ "p_default": {
+    let mut networks = json!({ "p_default": {
         "NetworkID": "net1", "Aliases": [id[..12], found.service()], "IPAMConfig": null,
         "IPAddress": "10.0.0.2",
     }});
+    if more_networks {
+        networks["p_more"] = json!({ "NetworkID": "net2" });
+    }
     Json(json!({
         "Id": id, "Name": format!("/{}", found.name), "Image": "sha256:1",
         "Config": config, "HostConfig": host, "NetworkSettings": { "Networks": networks },

@@ -162,7 +162,7 @@ async fn more_by_another_s_hand_are_kept() {
     let running = Running::begin(&fake);
     looks(&fake, 3).await;
     // As `docker compose up --scale` makes it; a loss after that is a loss of one of three.
-    fake.add_one("web", 3);
+    fake.add_one("web", 3, "p-web-3");
     tokio::time::sleep(Duration::from_secs(1)).await;
     looks(&fake, 3).await;
     fake.kill("p-web-1", 137);

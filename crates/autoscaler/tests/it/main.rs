@@ -10,6 +10,7 @@
 mod copies;
 mod fake;
 mod life;
+mod others;
 mod troubles;
 
 use std::{sync::Arc, time::Duration};
@@ -33,10 +34,12 @@ pub(crate) const PACE: Pace = Pace {
 const PATIENCE: Patience = Patience {
     starts_within: Duration::from_secs(60),
     made_left_for: Duration::from_secs(60),
+    half_made_kept_for: Duration::from_millis(300),
     ended_left_for: Duration::from_millis(500),
     ended_kept_for: Duration::from_secs(1),
     followed_after: Duration::from_millis(500),
     brought_up_within: Duration::from_secs(120),
+    holds_after: Duration::from_millis(200),
     tried_again_within: Duration::from_secs(1),
     mended_after: Duration::from_secs(1),
     holds_said_every: Duration::from_secs(1),
@@ -63,12 +66,21 @@ impl Running {
         Self::begin_with(fake, PACE, false)
     }
 
+    /// The same with another patience.
+    pub(crate) fn begin_patient(fake: &Fake, pace: Pace, patience: Patience) -> Self {
+        Self::begin_as(fake, pace, patience, false)
+    }
+
     pub(crate) fn begin_with(fake: &Fake, pace: Pace, dry_run: bool) -> Self {
+        Self::begin_as(fake, pace, PATIENCE, dry_run)
+    }
+
+    fn begin_as(fake: &Fake, pace: Pace, patience: Patience, dry_run: bool) -> Self {
         let options = Options {
             projects: vec!["p".into()],
             interval: Duration::from_millis(50),
             pace,
-            patience: PATIENCE,
+            patience,
             dry_run,
         };
         let docker = Docker::at(&fake.address()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use autoscaler::{Docker, rule::Pace};
+use autoscaler::{Docker, DockerError, rule::Pace};
 
 use super::{PACE, Running, fake::Fake, looks, until};
 
@@ -183,6 +183,24 @@ async fn what_can_be_there_only_once_is_not_copied() {
     until(&fake, "the other grows", |fake| fake.running("web") >= 3).await;
     assert_eq!((fake.running("port"), fake.running("named")), (1, 1));
     running.end().await;
+}
+
+#[tokio::test]
+async fn a_docker_that_is_away_may_come_and_one_that_knows_of_no_such_thing_was_told_wrong() {
+    let mut fake = Fake::new();
+    let docker = Docker::at(&fake.address()).unwrap();
+    let unknown = docker.project_of("nobody").await.unwrap_err();
+    assert!(!unknown.may_pass(), "{unknown}");
+    fake.refuse("/json", 503);
+    let busy = docker.project_of("nobody").await.unwrap_err();
+    assert!(busy.may_pass(), "{busy}");
+    fake.go();
+    let away = Docker::at(&fake.address()).unwrap();
+    let away = away.project_of("nobody").await.unwrap_err();
+    assert!(
+        matches!(away, DockerError::Away(_)) && away.may_pass(),
+        "{away}"
+    );
 }
 
 #[tokio::test]

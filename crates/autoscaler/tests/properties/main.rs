@@ -24,7 +24,10 @@ struct Drawn {
     pace: Pace,
     samples: Vec<Vec<Sample>>,
     starting: u32,
+    unstarted: u32,
+    replacing: u32,
     unready: u32,
+    unhealthy: Vec<Vec<Sample>>,
     leaving: u32,
     wanted: u32,
     short_since: Option<Moment>,
@@ -38,7 +41,10 @@ impl Drawn {
             now: NOW,
             ready: self.samples.iter().map(Vec::as_slice).collect(),
             starting: self.starting,
+            unstarted: self.unstarted,
+            replacing: self.replacing,
             unready: self.unready,
+            unhealthy: self.unhealthy.iter().map(Vec::as_slice).collect(),
             leaving: self.leaving,
             wanted: self.wanted,
             short_since: self.short_since,
@@ -116,15 +122,20 @@ prop_compose! {
         pace in paces(),
         samples in prop::collection::vec(histories(), 0..10),
         (starting, unready, leaving, wanted) in (0..3_u32, 0..3_u32, 0..3_u32, 0..14_u32),
+        (unstarted, replacing) in (0..3_u32, prop_oneof![3 => Just(0), 1 => 1..3_u32]),
+        unhealthy in prop::collection::vec(histories(), 0..3),
         keeps in any::<bool>(),
         (short_since, last_out, last_action) in (moments(), moments(), moments()),
     ) -> Drawn {
-        let total = samples.len() as u32 + starting + unready;
+        let total = (samples.len() + unhealthy.len()) as u32 + starting + unready;
         // Half the time as many are wanted as there are: else all would be about loss.
         let wanted = if keeps { total } else { wanted };
         Drawn {
-            rule, pace, samples, starting, unready, leaving, wanted, short_since, last_out,
-            last_action,
+            rule, pace, samples, starting, leaving, wanted, short_since, last_out, last_action,
+            unstarted: unstarted.min(starting),
+            replacing,
+            unready: unready + unhealthy.len() as u32,
+            unhealthy,
         }
     }
 }
@@ -168,11 +179,29 @@ proptest! {
 
     #[test]
     fn more_than_the_most_go_in_one_batch_at_a_time(drawn in situations()) {
-        let (total, most) = (drawn.total(), drawn.rule.max_instances);
-        if total > most {
-            let expected = if drawn.leaving == 0 { Act::In(total - most) } else { Act::Hold };
+        // What was made and not started is none too many.
+        let running = drawn.total() - drawn.unstarted;
+        let wanted = drawn.wanted.clamp(drawn.rule.min_instances, drawn.rule.max_instances);
+        let most = drawn.rule.max_instances;
+        if drawn.total() >= wanted && running > most {
+            let is_quiet = drawn.leaving == 0 && drawn.replacing == 0;
+            let expected = if is_quiet { Act::In(running - most) } else { Act::Hold };
             prop_assert_eq!(drawn.decide().act, expected);
         }
+    }
+
+    #[test]
+    fn none_goes_while_others_replace_some(drawn in situations()) {
+        let is_in = matches!(drawn.decide().act, Act::In(_));
+        prop_assert!(drawn.replacing == 0 || !is_in);
+    }
+
+    #[test]
+    fn an_unhealthy_one_counts_upwards_only(mut drawn in situations()) {
+        let with = drawn.decide().cpu;
+        drawn.unhealthy.clear();
+        let without = drawn.decide().cpu;
+        prop_assert!(with >= without, "{:?} {:?}", with, without);
     }
 
     #[test]
