@@ -3,15 +3,16 @@
 use std::{
     net::SocketAddr,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
-use autoscaler::{Docker, Options, Patience, Scaler, rule::Pace};
+use anyhow::{Context as _, anyhow, bail};
+use autoscaler::{
+    Docker, Options, Patience, Scaler,
+    pulse::{Health, Pulse},
+    rule::Pace,
+};
 use axum::{Json, Router, http::StatusCode, routing::get};
 use clap::Args;
 use ledger::SystemClock;
@@ -42,6 +43,9 @@ const CONNECTIONS_MAX: usize = 64;
 /// Labels of a service say how: hongbao.scale, and hongbao.auto_scaling.max_cpu (70), .min_cpu
 /// (40), .step (1), .max_instances (10), .min_instances (1); aliyun.* in place of hongbao.* is
 /// understood too. CPU is percent of a container's limit, or of one CPU when it has none.
+///
+/// Where it runs outside of the project, stop it before the project is taken down: or it makes anew
+/// what goes first while the rest still drains.
 #[derive(Args)]
 pub struct AutoscaleArgs {
     /// The Compose projects to look after [default: that of the container this runs in].
@@ -159,12 +163,16 @@ pub async fn run(args: AutoscaleArgs) -> anyhow::Result<ExitCode> {
         listener.with_context(|| format!("--listen: cannot listen on {}", args.listen))?;
     let projects = match projects(&args, &docker).await {
         Ok(projects) => projects,
-        Err(error) => {
-            eprintln!("hongbao: {error:#}");
-            return Ok(ExitCode::from(EXIT_CONFIG));
+        Err(Unknown { why, may_pass }) => {
+            eprintln!("hongbao: {why:#}");
+            return Ok(match may_pass {
+                // Whoever supervises this tries again.
+                true => ExitCode::FAILURE,
+                false => ExitCode::from(EXIT_CONFIG),
+            });
         }
     };
-    let docker_answers = Arc::new(AtomicBool::new(false));
+    let pulse = Arc::new(Pulse::new(args.interval));
     let stopping = CancellationToken::new();
     println!("looking after {} at {address}", projects.join(", "));
     if args.dry_run {
@@ -173,7 +181,7 @@ pub async fn run(args: AutoscaleArgs) -> anyhow::Result<ExitCode> {
     println!("listening on http://{}", listener.local_addr()?);
     let metrics = telemetry::recorder()?;
     autoscaler::describe_metrics();
-    let serving = serve(listener, metrics, docker_answers.clone(), stopping.clone());
+    let serving = serve(listener, metrics, pulse.clone(), stopping.clone());
     let options = Options {
         projects,
         interval: args.interval,
@@ -187,10 +195,17 @@ pub async fn run(args: AutoscaleArgs) -> anyhow::Result<ExitCode> {
         dry_run: args.dry_run,
     };
     let scaler = Scaler::new(docker, options, Arc::new(SystemClock));
-    let told = move |answers| docker_answers.store(answers, Ordering::Relaxed);
-    let scaling = tokio::spawn(scaler.run(stopping.clone(), told));
+    let told = move |answers| pulse.looked(answers);
+    let mut scaling = tokio::spawn(scaler.run(stopping.clone(), told));
     let serving = tokio::spawn(serving);
-    stop_signals.wait().await;
+    tokio::select! {
+        () = stop_signals.wait() => {}
+        // Without it there is nothing to live for: whoever supervises this starts a fresh one.
+        ended = &mut scaling => {
+            ended.context("the scaler has panicked")?;
+            bail!("the scaler has ended by itself");
+        }
+    }
     tracing::info!("stopping");
     stopping.cancel();
     tokio::select! {
@@ -221,8 +236,15 @@ fn address(args: &AutoscaleArgs) -> String {
     given.unwrap_or_else(|| DOCKER.to_owned())
 }
 
+/// Why it is not known which projects are to be looked after.
+struct Unknown {
+    why: anyhow::Error,
+    /// Whether it may be known later, with nothing changed.
+    may_pass: bool,
+}
+
 /// The projects to look after: those that were told, or that of the container around us.
-async fn projects(args: &AutoscaleArgs, docker: &Docker) -> anyhow::Result<Vec<String>> {
+async fn projects(args: &AutoscaleArgs, docker: &Docker) -> Result<Vec<String>, Unknown> {
     let told = args.projects.iter().map(|it| it.trim());
     let told: Vec<_> = told
         .filter(|it| !it.is_empty())
@@ -235,11 +257,17 @@ async fn projects(args: &AutoscaleArgs, docker: &Docker) -> anyhow::Result<Vec<S
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match docker.project_of(name.trim()).await {
         Ok(Some(project)) => Ok(vec![project]),
-        Ok(None) => bail!("this container belongs to no Compose project: tell one by --project"),
-        Err(error) => bail!(
-            "which project is to be looked after? Tell it by --project; \
-             it is not known from Docker either: {error}"
-        ),
+        Ok(None) => Err(Unknown {
+            why: anyhow!("this container belongs to no Compose project: tell one by --project"),
+            may_pass: false,
+        }),
+        Err(error) => Err(Unknown {
+            may_pass: error.may_pass(),
+            why: anyhow!(
+                "which project is to be looked after? Tell it by --project; \
+                 it is not known from Docker either: {error}"
+            ),
+        }),
     }
 }
 
@@ -247,13 +275,13 @@ async fn projects(args: &AutoscaleArgs, docker: &Docker) -> anyhow::Result<Vec<S
 async fn serve(
     listener: TcpListener,
     metrics: PrometheusHandle,
-    docker_answers: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     stopping: CancellationToken,
 ) -> anyhow::Result<()> {
     let text = [("content-type", "text/plain; version=0.0.4")];
     let ready = move || {
-        let answers = docker_answers.load(Ordering::Relaxed);
-        async move { readiness(answers) }
+        let health = pulse.health(Instant::now());
+        async move { readiness(health) }
     };
     let router = Router::new()
         .route("/metrics", get(async move || (text, metrics.render())))
@@ -273,13 +301,13 @@ async fn serve(
     Ok(server::serve(listener, routes, options, stopping).await?)
 }
 
-/// Ready while Docker answers.
-fn readiness(docker_answers: bool) -> (StatusCode, Json<Value>) {
-    match docker_answers {
-        true => (StatusCode::OK, Json(json!({ "status": "ready" }))),
-        false => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(json!({ "error": { "code": "not_ready", "message": "Docker does not answer" } })),
-        ),
-    }
+/// Ready while it looks and Docker answers.
+fn readiness(health: Health) -> (StatusCode, Json<Value>) {
+    let message = match health {
+        Health::Ready => return (StatusCode::OK, Json(json!({ "status": "ready" }))),
+        Health::DockerAway => "Docker does not answer",
+        Health::Stuck => "it has not looked for too long",
+    };
+    let error = json!({ "error": { "code": "not_ready", "message": message } });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(error))
 }
