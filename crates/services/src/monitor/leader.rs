@@ -60,12 +60,20 @@ impl Leader {
             None if before.is_some() => tracing::warn!("another monitor leads now"),
             _ => {}
         }
-        metrics::gauge!("hongbao_monitor_leads").set(if taken.is_some() { 1.0 } else { 0.0 });
+        self.tell();
         Ok(taken.is_some())
     }
 
     /// Leads whenever it can until `stop`, and then lets another.
     pub(crate) async fn run(&self, stop: CancellationToken) {
+        tokio::select! {
+            () = self.ask_until(stop) => {}
+            // Beside the asking: a lease ends by itself, also while the ledger does not answer.
+            () = self.tell_on() => {}
+        }
+    }
+
+    async fn ask_until(&self, stop: CancellationToken) {
         loop {
             if self.is_to_ask()
                 && let Err(error) = self.take().await
@@ -100,6 +108,20 @@ impl Leader {
         }
     }
 
+    /// Tells again and again, and never ends.
+    async fn tell_on(&self) {
+        loop {
+            self.tell();
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Notes for the metrics whether this process leads.
+    fn tell(&self) {
+        let leads = self.lead().is_some();
+        metrics::gauge!("hongbao_monitor_leads").set(if leads { 1.0 } else { 0.0 });
+    }
+
     /// Whether it does not lead, or its lease is to be renewed.
     fn is_to_ask(&self) -> bool {
         let lead = *self.kept();
@@ -116,4 +138,36 @@ impl Leader {
 /// How long `lead` lasts at ledger time `now`.
 fn time_left(lead: Lead, now: Timestamp) -> Duration {
     Duration::from_micros(u64::try_from(lead.until.since(now)).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::LOOK_EVERY;
+    use crate::monitor::testkit::Bench;
+
+    #[tokio::test]
+    async fn a_lease_that_has_ended_is_told_though_nobody_answers_who_leads() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let told = recorder.handle();
+        let _here = metrics::set_default_local_recorder(&recorder);
+        let bench = Bench::new().await;
+        let leads = |number: u8| {
+            let line = format!("hongbao_monitor_leads {number}");
+            told.render().lines().any(|told| told == line)
+        };
+        assert!(leads(1), "{}", told.render());
+        // Nobody asks here, as when the ledger does not answer.
+        bench.clock.forward_seconds(2 * 365 * 24 * 3_600);
+        let until_told = async {
+            while !leads(0) {
+                tokio::time::sleep(LOOK_EVERY / 100).await;
+            }
+        };
+        tokio::select! {
+            () = bench.monitor.leader.tell_on() => {}
+            () = until_told => {}
+        }
+    }
 }
