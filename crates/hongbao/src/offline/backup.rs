@@ -39,7 +39,7 @@ pub struct BackupArgs {
         value_name = "DIR"
     )]
     data_dir: PathBuf,
-    /// The backup, a folder that does not exist yet.
+    /// The backup, a folder that does not exist yet; what it is to stand in is made.
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
 }
@@ -62,6 +62,8 @@ pub async fn run(args: BackupArgs) -> anyhow::Result<ExitCode> {
     hidden.push(name);
     hidden.push(".unfinished");
     let unfinished = parent.join(hidden);
+    let made = DirBuilder::new().mode(0o700).recursive(true).create(parent);
+    made.with_context(|| format!("cannot make the folder {}", parent.display()))?;
     let made = DirBuilder::new().mode(0o700).create(&unfinished);
     made.with_context(|| {
         format!(

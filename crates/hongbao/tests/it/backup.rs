@@ -139,11 +139,14 @@ fn the_secrets_come_along_for_their_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::new(folder.path());
     let server = start_untold(&plan);
-    let to = folder.path().join("backup");
+    let kept = folder.path().join("kept");
+    let to = kept.join("2026").join("backup");
     well(&backup(&plan, &to));
     drop(server);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&to), 0o700);
+    for made in [&kept, &kept.join("2026"), &to] {
+        assert_eq!(mode(made), 0o700, "{}", made.display());
+    }
     let mut names: Vec<_> = fs::read_dir(&to)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
