@@ -4,7 +4,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use hongbao::{
-    autoscale, check, client, cloud, config::Settings, health, offline, serve, telemetry,
+    autoscale,
+    check::{self, EXIT_CONFIG},
+    client, cloud,
+    config::Settings,
+    health, offline, serve, telemetry,
 };
 
 /// A grab allocates a dozen small things and frees them on the same thread; this allocator makes
@@ -71,8 +75,38 @@ enum Command {
     },
 }
 
+/// Commands that a supervisor starts again and again, for which what they are told is configuration.
+const SUPERVISED: [&str; 8] = [
+    "serve",
+    "account",
+    "redpacket",
+    "monitor",
+    "webpage",
+    "check",
+    "autoscale",
+    "aliyun",
+];
+
+/// Says why the command line or the environment is not understood, or the help that was asked for.
+fn not_understood(said: &clap::Error) -> ExitCode {
+    if said.print().is_err() {
+        // Nobody reads it; the code says it all the same.
+    }
+    let command = std::env::args_os().nth(1);
+    let is_supervised = command.is_some_and(|it| SUPERVISED.iter().any(|name| it == *name));
+    match said.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if is_supervised => ExitCode::from(EXIT_CONFIG),
+        _ => ExitCode::from(2),
+    }
+}
+
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return not_understood(&said),
+    };
+    let result = match cli.command {
         Command::Serve(settings) => serve::run(serve::Role::All, *settings),
         Command::Account(settings) => serve::run(serve::Role::Account, *settings),
         Command::Redpacket(settings) => serve::run(serve::Role::Redpacket, *settings),

@@ -76,8 +76,7 @@ impl Serving {
 impl Listeners {
     /// Binds every port of `role`.
     pub(super) async fn bind(role: Role, settings: &Settings) -> anyhow::Result<Self> {
-        let trusted = TrustedProxies::parse(settings.trusted_proxies.iter().flatten())
-            .context("HONGBAO_TRUSTED_PROXIES")?;
+        let trusted = trusted_proxies(settings)?;
         let inner = match Place::inner(role, settings) {
             Some(place) => Some(place.bind().await?),
             None => None,
@@ -185,6 +184,12 @@ impl Listeners {
             listeners,
         })
     }
+}
+
+/// The proxies whose word on who the client is counts.
+pub(super) fn trusted_proxies(settings: &Settings) -> anyhow::Result<TrustedProxies> {
+    TrustedProxies::parse(settings.trusted_proxies.iter().flatten())
+        .context("HONGBAO_TRUSTED_PROXIES")
 }
 
 /// Every route of the public port.

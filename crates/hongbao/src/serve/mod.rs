@@ -57,10 +57,13 @@ const EXIT_LEDGER_STOPPED: u8 = 74;
 /// Serves until SIGTERM or Ctrl-C, then drains.
 ///
 /// # Errors
-/// When something keeps it from serving: a port, the data directory, a backend.
+/// When something keeps it from serving: a port, the data directory, a backend. Settings that
+/// cannot be right end with the exit code for that instead.
 pub fn run(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
-    let settings = settings.with_file()?;
-    telemetry::log(&settings)?;
+    let settings = match understood(settings) {
+        Ok(settings) => settings,
+        Err(error) => return Ok(misconfigured(&error)),
+    };
     raise_file_limit(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(BACKGROUND_THREADS)
@@ -73,6 +76,15 @@ pub fn run(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
             _ => services(role, settings).await,
         }
     })
+}
+
+/// The settings with what their file says, and the log set up by them.
+fn understood(settings: Settings) -> anyhow::Result<Settings> {
+    let settings = settings.with_file()?;
+    telemetry::log(&settings)?;
+    settings.public_url(settings.listen())?;
+    listeners::trusted_proxies(&settings)?;
+    Ok(settings)
 }
 
 /// Says what is wrong with the configuration; the exit code for that.

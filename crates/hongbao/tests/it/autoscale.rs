@@ -35,7 +35,7 @@ fn what_cannot_work_is_refused() {
     refused(folder.path(), &told, 1, "--project");
     let told = [&["--project", "p", "--docker", "here"], &listen[..]].concat();
     refused(folder.path(), &told, 1, "unix:///PATH");
-    refused(folder.path(), &["--interval=-1"], 2, "86400 seconds");
+    refused(folder.path(), &["--interval=-1"], 78, "86400 seconds");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,33 @@ fn one_of_several_services_refuses_what_cannot_be_shared() {
 }
 
 #[test]
+fn what_cannot_be_understood_is_a_wrong_configuration_and_not_a_failed_start() {
+    for (name, value) in [
+        ("HONGBAO_LEASE_SECONDS", "abc"),
+        ("HONGBAO_LISTEN", "nowhere"),
+        ("HONGBAO_PUBLIC_URL", "not a url"),
+        ("HONGBAO_TRUSTED_PROXIES", "the balancer"),
+        ("HONGBAO_LOG", "a=b=c"),
+        ("HONGBAO_CONFIG", "/nowhere/hongbao.toml"),
+    ] {
+        let named = match name {
+            "HONGBAO_LEASE_SECONDS" => "--lease-seconds",
+            "HONGBAO_LISTEN" => "--listen",
+            "HONGBAO_CONFIG" => value,
+            name => name,
+        };
+        for service in ["serve", "redpacket"] {
+            refused(&[service], &[(name, value)], &[], named);
+        }
+    }
+    refused(&["webpage", "--colour", "red"], &[], &[], "--colour");
+    let (output, said) = run(&["campaign", "lst"], &[], &[]);
+    assert_eq!(output.status.code(), Some(2), "a person's slip: {said}");
+    let (output, said) = run(&["serve", "--help"], &[], &[]);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
+#[test]
 fn one_of_several_services_refuses_short_secrets_and_looks_for_missing_ones_in_the_ledger() {
     for (service, secret) in [
         ("account", "HONGBAO_TOKEN_SECRET"),
