@@ -96,12 +96,19 @@ ready
 ours campaign audit "$id" >/dev/null || die "after a restore the books do not balance"
 inside systemctl stop hongbao
 
-# A service of its own gets its secrets; one that is told too little is not tried again and again.
+# A service of its own gets its secrets; one that is told too little or nonsense is not tried again
+# and again.
 inside systemctl start hongbao@webpage
 ready
 inside systemctl stop hongbao@webpage
-inside systemctl start hongbao@monitor
-until_true systemctl is-failed hongbao@monitor
-said=$(inside systemctl show --property ExecMainStatus --property NRestarts hongbao@monitor | sort | paste -sd ' ')
-[ "$said" = 'ExecMainStatus=78 NRestarts=0' ] || die "a wrong configuration ended with $said"
+ends_for_good_with() {
+  inside systemctl start "$2"
+  until_true systemctl is-failed "$2"
+  said=$(inside systemctl show --property ExecMainStatus --property NRestarts "$2" | sort | paste -sd ' ')
+  [ "$said" = "ExecMainStatus=$1 NRestarts=0" ] || die "$2: a wrong configuration ended with $said"
+}
+ends_for_good_with 78 hongbao@monitor
+ends_for_good_with 2 hongbao@nobody
+inside sh -c 'echo HONGBAO_LEASE_SECONDS=abc >/etc/hongbao/hongbao.env'
+ends_for_good_with 78 hongbao
 echo "systemd: the units run under a real systemd, survive a kill, and are restored from a backup"
