@@ -302,14 +302,13 @@ impl Service {
         let rule = &self.wish.rule;
         self.wanted = self.wanted.clamp(rule.min_instances, rule.max_instances);
         if running > self.wanted && self.growing.is_empty() && self.leaving.is_empty() {
+            if self.more_since.is_none() {
+                // Somebody expects a load: it is given as long to come as after a change of ours.
+                self.last_action = Some(now);
+            }
             let since = *self.more_since.get_or_insert(now);
             if now.since(since) >= patience.followed_after {
-                let followed = running.min(rule.max_instances);
-                if self.wanted < followed {
-                    // Somebody expects a load: it is given as long as any other change.
-                    self.last_action = Some(now);
-                }
-                self.wanted = followed;
+                self.wanted = running.min(rule.max_instances);
             }
         } else {
             self.more_since = None;

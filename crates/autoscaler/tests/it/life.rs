@@ -1,6 +1,8 @@
 //! Out under load, in when idle, within bounds, and what is lost replaced.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use autoscaler::rule::Pace;
 
 use super::{PACE, Running, fake::Fake, looks, until};
 
@@ -168,6 +170,27 @@ async fn more_by_another_s_hand_are_kept() {
     fake.kill("p-web-1", 137);
     until(&fake, "three run", |fake| fake.running("web") == 3).await;
     assert_eq!(fake.changes().len(), 1, "{}", fake.told());
+    running.end().await;
+}
+
+#[tokio::test]
+async fn more_by_another_s_hand_are_not_taken_for_idle_at_once() {
+    let fake = Fake::new();
+    fake.add("web", 2, &[AUTO]);
+    // Within the thresholds for two, idle for three.
+    fake.load("web", 1.0);
+    let pace = Pace {
+        cooldown_in: Duration::from_secs(2),
+        ..PACE
+    };
+    let running = Running::begin_with(&fake, pace, false);
+    tokio::time::sleep(pace.cooldown_in * 2).await;
+    looks(&fake, 3).await;
+    assert_eq!(fake.changes(), [""; 0]);
+    let added = Instant::now();
+    fake.add_one("web", 3, "p-web-3");
+    until(&fake, "one goes", |fake| !fake.changes().is_empty()).await;
+    assert!(added.elapsed() >= pace.cooldown_in, "at once");
     running.end().await;
 }
 
