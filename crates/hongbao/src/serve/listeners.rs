@@ -20,11 +20,15 @@ use services::{
     monitor, redpacket,
     webpage::{self, pages::Pages as BuiltPages},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{Role, places::Place, wiring::Node};
+use super::{
+    Role,
+    places::{Bound, Place},
+    wiring::Node,
+};
 use crate::{config::Settings, secrets::Secrets, telemetry};
 
 /// How long a request may take until its response begins.
@@ -34,9 +38,9 @@ const INNER_CONNECTIONS_MAX: usize = 1_024;
 
 /// The ports, bound and not served yet.
 pub(super) struct Listeners {
-    public: TcpListener,
-    admin: TcpListener,
-    inner: Option<TcpListener>,
+    public: Bound,
+    admin: Bound,
+    inner: Option<Bound>,
     trusted_proxies: Arc<TrustedProxies>,
 }
 
@@ -111,7 +115,7 @@ impl Listeners {
             }
             _ => Router::new(),
         };
-        let inner = inner.merge(health::router(node.readiness.clone()));
+        let inner = inner.merge(health::router(node.readiness.clone(), services_of(node)));
         let routers = Routers {
             public: public_router(node),
             redpacket: node.redpacket.clone(),
@@ -128,7 +132,7 @@ impl Listeners {
         options: Options,
         stopping: CancellationToken,
     ) -> anyhow::Result<Serving> {
-        let health = || health::router(pages.readiness.clone());
+        let health = || health::router(pages.readiness.clone(), "webpage".to_owned());
         let routers = Routers {
             public: webpage::router(BuiltPages::webpage(), pages.readiness.clone()).merge(health()),
             redpacket: None,
@@ -168,14 +172,20 @@ impl Listeners {
         let admin = routes(routers.admin, None);
         let mut listeners = vec![
             tokio::spawn(server::serve(
-                self.public,
+                self.public.listen().context("HONGBAO_LISTEN")?,
                 public,
                 options,
                 stopping.clone(),
             )),
-            tokio::spawn(server::serve(self.admin, admin, few, stopping.clone())),
+            tokio::spawn(server::serve(
+                self.admin.listen().context("HONGBAO_ADMIN_LISTEN")?,
+                admin,
+                few,
+                stopping.clone(),
+            )),
         ];
-        if let Some(listener) = self.inner {
+        if let Some(inner) = self.inner {
+            let listener = inner.listen().context("HONGBAO_INNER_LISTEN")?;
             let inner = server::serve(listener, routes(routers.inner, None), few, stopping);
             listeners.push(tokio::spawn(inner));
         }
@@ -216,13 +226,26 @@ fn public_router(node: &Node) -> Router {
         let pages = webpage::router(BuiltPages::webpage(), node.readiness.clone());
         router = router.merge(pages);
     }
-    router.merge(health::router(node.readiness.clone()))
+    router.merge(health::router(node.readiness.clone(), services_of(node)))
+}
+
+/// The services that `node` runs, as the probes name them.
+fn services_of(node: &Node) -> String {
+    let pages = node.account.is_some() && node.redpacket.is_some();
+    let services = [
+        ("account", node.account.is_some()),
+        ("redpacket", node.redpacket.is_some()),
+        ("monitor", node.monitor.is_some()),
+        ("webpage", pages),
+    ];
+    let here = services.iter().filter(|(_, is_here)| *is_here);
+    here.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
 /// `/metrics`, and health.
 fn admin_router(node: &Node) -> Router {
     metrics_router(node.metrics.clone(), node.access_log.clone())
-        .merge(health::router(node.readiness.clone()))
+        .merge(health::router(node.readiness.clone(), services_of(node)))
 }
 
 fn metrics_router(handle: PrometheusHandle, access_log: Option<Arc<AccessLog>>) -> Router {

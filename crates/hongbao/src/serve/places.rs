@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::Role;
 use crate::config::Settings;
@@ -17,6 +17,8 @@ const INNER_PORT: u16 = 8081;
 /// the same for metrics.
 const PORT_OF_SEVERAL: u16 = 8082;
 const ADMIN_PORT_OF_SEVERAL: u16 = 9092;
+/// Connections that the kernel holds until they are taken.
+const BACKLOG: u32 = 1_024;
 
 /// Where to listen.
 pub(crate) struct Place {
@@ -71,16 +73,20 @@ impl Place {
         })
     }
 
-    /// Listens there.
+    /// Takes the port; nobody can connect yet.
     ///
     /// # Errors
-    /// When that is not possible; the error names the variable.
-    pub(crate) async fn bind(&self) -> anyhow::Result<TcpListener> {
-        let bound = match (TcpListener::bind(self.first).await, self.other) {
-            (Err(error), Some(other)) if error.kind() == io::ErrorKind::AddrInUse => {
-                TcpListener::bind(other).await
-            }
-            (bound, _) => bound,
+    /// When somebody else has it; the error names the variable.
+    pub(crate) async fn bind(&self) -> anyhow::Result<Bound> {
+        let bound = match self.other {
+            None => held(self.first).map(Bound::Held),
+            // Of two that start at the same time only one can listen, and the other must see it.
+            Some(other) => match TcpListener::bind(self.first).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    TcpListener::bind(other).await.map(Bound::Listening)
+                }
+                bound => bound.map(Bound::Listening),
+            },
         };
         bound.with_context(|| format!("{}: cannot listen on {}", self.variable, self.shown()))
     }
@@ -91,7 +97,7 @@ impl Place {
     /// When it is not; the error names the flag.
     pub(crate) async fn is_free(&self) -> anyhow::Result<String> {
         match self.bind().await {
-            Ok(listener) => Ok(format!("{} {} is free", self.flag, listener.local_addr()?)),
+            Ok(bound) => Ok(format!("{} {} is free", self.flag, bound.local_addr()?)),
             Err(error) => Err(error.context(self.flag)),
         }
     }
@@ -102,6 +108,51 @@ impl Place {
             None => self.first.to_string(),
         }
     }
+}
+
+/// A port that is ours.
+#[derive(Debug)]
+pub(crate) enum Bound {
+    /// Who connects is refused. A balancer that finds this process before it serves thus goes
+    /// elsewhere at once; one whose connection waited here would wait with it.
+    Held(TcpSocket),
+    /// Who connects waits.
+    Listening(TcpListener),
+}
+
+impl Bound {
+    /// Where it is.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Held(socket) => socket.local_addr(),
+            Self::Listening(listener) => listener.local_addr(),
+        }
+    }
+
+    /// Lets connections in.
+    ///
+    /// # Errors
+    /// When another process was faster.
+    pub(crate) fn listen(self) -> io::Result<TcpListener> {
+        match self {
+            Self::Held(socket) => socket.listen(BACKLOG),
+            Self::Listening(listener) => Ok(listener),
+        }
+    }
+}
+
+fn held(at: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match at {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // What an earlier process's connections leave behind for a minute is in nobody's way.
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    Ok(socket)
 }
 
 /// Where `role` listens when it is one of several, of which the first on this machine has `first`.
@@ -136,6 +187,24 @@ mod tests {
         let elsewhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let bound = place(Some(elsewhere)).bind().await.expect("another place");
         assert_ne!(bound.local_addr().expect("an address"), taken_at);
+    }
+
+    #[tokio::test]
+    async fn who_connects_too_early_is_refused_and_does_not_wait() {
+        let place = Place {
+            flag: "--listen",
+            variable: "HONGBAO_LISTEN",
+            first: SocketAddr::from(([127, 0, 0, 1], 0)),
+            other: None,
+        };
+        let bound = place.bind().await.expect("a port");
+        let at = bound.local_addr().expect("an address");
+        let refused = tokio::net::TcpStream::connect(at).await;
+        let refused = refused.expect_err("nobody listens").kind();
+        assert_eq!(refused, io::ErrorKind::ConnectionRefused);
+        let _listener = bound.listen().expect("nobody else listens");
+        let connected = tokio::net::TcpStream::connect(at).await;
+        assert!(connected.is_ok());
     }
 
     #[test]

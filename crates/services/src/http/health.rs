@@ -14,9 +14,10 @@ use std::{
 };
 
 use axum::{Json, Router, extract::State, routing::get};
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::{ApiError, openapi::ErrorBody};
 
@@ -129,13 +130,23 @@ fn tell(part: &'static str, ready: bool) {
     metrics::gauge!("hongbao_ready", "part" => part).set(if ready { 1.0 } else { 0.0 });
 }
 
-/// `/healthz`, and readiness under its three names.
-pub fn router(readiness: Arc<Readiness>) -> Router {
+/// The header in which these answers name the services that the process runs.
+pub const SERVICES: HeaderName = HeaderName::from_static("hongbao-services");
+
+/// `/healthz`, and readiness under its three names. Each answer names the `services` of this
+/// process: where addresses are given out anew, a balancer may still ask one that has become
+/// another service's, which would say truly that it is ready.
+///
+/// # Panics
+/// When the names are no text of a header.
+pub fn router(readiness: Arc<Readiness>, services: String) -> Router {
+    let services = HeaderValue::try_from(services).expect("names are plain");
     Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/redpacket/test", get(redpacket_test))
         .route("/test", get(test))
+        .route_layer(SetResponseHeaderLayer::overriding(SERVICES, services))
         .with_state(readiness)
 }
 
@@ -188,7 +199,10 @@ mod tests {
 
     async fn status(readiness: &Arc<Readiness>, path: &str) -> u16 {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let answer = router(readiness.clone()).oneshot(request).await.unwrap();
+        let answer = router(readiness.clone(), "account, monitor".into())
+            .oneshot(request)
+            .await
+            .unwrap();
         answer.status().as_u16()
     }
 
@@ -214,6 +228,16 @@ mod tests {
             assert_eq!(status(&readiness, path).await, 503, "{path}");
         }
         assert_eq!(status(&readiness, "/healthz").await, 200);
+    }
+
+    #[tokio::test]
+    async fn the_answers_name_the_services() {
+        let router = router(Readiness::expecting(&[]), "account, monitor".into());
+        for path in ["/healthz", "/readyz", "/test"] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let answer = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.headers()[SERVICES], "account, monitor", "{path}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

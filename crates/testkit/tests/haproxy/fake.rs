@@ -113,7 +113,7 @@ impl Fake {
                 Mood::Streams => "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nd\r\ndata: hello\n\n\r\n".to_owned(),
                 Mood::Answers => {
                     let status = if ready { "200 OK" } else { "503 Service Unavailable" };
-                    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{}", self.name.len(), self.name)
+                    format!("HTTP/1.1 {status}\r\nhongbao-services: account, redpacket, monitor, webpage\r\ncontent-length: {}\r\n\r\n{}", self.name.len(), self.name)
                 }
             };
             if stream.write_all(answer.as_bytes()).await.is_err() {
