@@ -99,7 +99,15 @@ stop() {
       sleep 0.2
     done
     [ ! -d "/proc/$pid" ] || as_root kill -KILL "$pid"
+    clear_network
   fi
+}
+
+# Takes the engine's rules out of the kernel's tables, unless another engine has them too.
+clear_network() {
+  if pgrep -x dockerd >/dev/null || ! command -v /usr/sbin/iptables-save >/dev/null; then return; fi
+  as_root sh -c '/usr/sbin/iptables-save | sed "/DOCKER/d; s/^:FORWARD DROP/:FORWARD ACCEPT/" | /usr/sbin/iptables-restore' ||
+    say "its rules stay in the kernel: iptables-restore failed"
 }
 
 clean() {

@@ -10,6 +10,7 @@ use crate::{
     client::{Client, send},
     sample::{number, plain, text},
     server::{Plan, Server, binary, free_port},
+    tour,
 };
 
 const PACKETS: u32 = 40;
@@ -37,24 +38,6 @@ fn start(role: &str, plan: &Plan, env: &[(&'static str, String)]) -> Server {
         command.env("HONGBAO_INNER_LISTEN", inner);
     }
     plan.start_command(command)
-}
-
-/// Sets the first organiser up by the link that the monitor printed, and logs in.
-async fn organiser(monitor: &Server, client: &Client) -> String {
-    let log = monitor.log();
-    let token = log.split("token=").nth(1).expect("a link to set up");
-    let token: String = token.chars().take_while(char::is_ascii_hexdigit).collect();
-    let me = json!({"token": token, "username": "li", "password": "a long pass phrase"});
-    let made = send(client.request(Method::POST, "/monitor/api/setup").json(&me)).await;
-    assert!(made.status.is_success(), "{made:?}");
-    let me = json!({"username": "li", "password": "a long pass phrase"});
-    let login = client
-        .request(Method::POST, "/monitor/api/sessions")
-        .json(&me);
-    let login = send(login).await;
-    let cookie = login.headers.get("set-cookie").expect("a session");
-    let cookie = cookie.to_str().expect("text").split(';').next();
-    cookie.expect("a cookie").to_owned()
 }
 
 /// The mission's names and their values: a database of its own, and the queue at `mns`.
@@ -129,7 +112,7 @@ async fn the_mission_s_names_are_enough_for_four_services() {
     assert_eq!(page.send().await.unwrap().status(), StatusCode::OK);
 
     let client = Client::new(monitor);
-    let cookie = organiser(monitor, &client).await;
+    let cookie = tour::organiser(&monitor.log(), &client).await;
     let mut terms = plain(PACKETS);
     terms["rules"] = json!({"attempt_window_seconds": 3_600});
     let origin = format!("http://{}", monitor.address);

@@ -86,3 +86,20 @@ pub(crate) async fn crowd(address: String, client: &Client) {
     let audit = client.audit(&campaign).await;
     assert_eq!(number(&audit["packets"]["claimed"]), 500, "{said}");
 }
+
+/// Sets the first organiser up by the link in the monitor's `log`, and logs in; the cookie.
+pub(crate) async fn organiser(log: &str, client: &Client) -> String {
+    let token = log.split("token=").nth(1).expect("a link to set up");
+    let token: String = token.chars().take_while(char::is_ascii_hexdigit).collect();
+    let me = json!({"token": token, "username": "li", "password": "a long pass phrase"});
+    let made = send(client.request(Method::POST, "/monitor/api/setup").json(&me)).await;
+    assert!(made.status.is_success(), "{made:?}");
+    let me = json!({"username": "li", "password": "a long pass phrase"});
+    let login = client
+        .request(Method::POST, "/monitor/api/sessions")
+        .json(&me);
+    let login = send(login).await;
+    let cookie = login.headers.get("set-cookie").expect("a session");
+    let cookie = cookie.to_str().expect("text").split(';').next();
+    cookie.expect("a cookie").to_owned()
+}

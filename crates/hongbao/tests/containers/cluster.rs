@@ -28,6 +28,7 @@ pub(crate) struct Cluster {
     pub(crate) engine: Engine,
     port: u16,
     admin_port: u16,
+    told: Vec<(&'static str, String)>,
     folder: TempDir,
 }
 
@@ -42,16 +43,45 @@ impl Cluster {
             engine,
             port: free_port(),
             admin_port: free_port(),
+            told: Vec::new(),
             folder,
         };
-        cluster.compose(&["down", "--volumes", "--timeout", "1"]);
+        cluster.take_down();
         cluster
     }
 
-    /// Compose with the template and the two lines, and with what differs in a test: images that
-    /// are made here, ports, and secrets that the users of these tests know.
+    /// From the next `up` on, `name` is set to `value` beside the two lines.
+    pub(crate) fn tell(&mut self, name: &'static str, value: &str) {
+        self.told.push((name, value.to_owned()));
+    }
+
+    /// From the next `up` on, the secrets are those that the users of these tests know, who all come
+    /// from one address; and what takes its time takes less.
+    pub(crate) fn tell_tests(&mut self) {
+        for (name, value) in [
+            ("HONGBAO_TOKEN_SECRET", TOKEN_SECRET),
+            ("HONGBAO_SERVICE_KEY", SERVICE_KEY),
+            ("HONGBAO_ORGANISER_KEY", ORGANISER_KEY),
+            ("HONGBAO_LOGINS_PER_MINUTE", "0"),
+            ("HONGBAO_AUTOSCALE_COOLDOWN_IN", "10"),
+            ("HONGBAO_LEASE_SECONDS", "10"),
+        ] {
+            self.tell(name, value);
+        }
+    }
+
+    /// Compose with the template and the two lines, and with what every machine has in places of its
+    /// own: images, ports, Docker's socket.
     fn command(&self) -> Command {
         let mut command = Command::new("docker-compose");
+        for (name, _) in std::env::vars() {
+            if name.starts_with("HONGBAO_") || name.starts_with("DB_") {
+                command.env_remove(name);
+            }
+        }
+        for name in ["ACCESS_KEY_SECRET", "MNS_URL", "COMPOSE_FILE"] {
+            command.env_remove(name);
+        }
         let env = self.folder.path().join("env");
         command
             .arg("--env-file")
@@ -65,19 +95,8 @@ impl Cluster {
             .env("HAPROXY_PUBLISH_ADMIN", self.admin_address())
             .env("MARIADB_IMAGE", "hongbao-local/mariadb")
             .env("REDIS_IMAGE", "hongbao-local/redis")
-            .env("HAPROXY_IMAGE", "hongbao-local/haproxy")
-            .env("HONGBAO_TOKEN_SECRET", TOKEN_SECRET)
-            .env("HONGBAO_SERVICE_KEY", SERVICE_KEY)
-            .env("HONGBAO_ORGANISER_KEY", ORGANISER_KEY)
-            // It scales in again soon.
-            .env("HONGBAO_AUTOSCALE_COOLDOWN_IN", "10")
-            // All users of a test come from one address.
-            .env("HONGBAO_LOGINS_PER_MINUTE", "0")
-            // A dead replica's packets can be won again soon.
-            .env("HONGBAO_LEASE_SECONDS", "10");
-        for name in ["DB_PASSWD", "ACCESS_KEY_SECRET", "COMPOSE_FILE"] {
-            command.env_remove(name);
-        }
+            .env("HAPROXY_IMAGE", "hongbao-local/haproxy");
+        command.envs(self.told.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -113,6 +132,15 @@ impl Cluster {
     /// A client that goes through the balancer, and has no metrics.
     pub(crate) fn client(&self) -> Client {
         Client::at(&self.address(), "127.0.0.1:9")
+    }
+
+    /// What the running containers of a service have said.
+    pub(crate) fn log(&self, service: &str) -> String {
+        let containers = self.containers(service);
+        let logs = containers
+            .iter()
+            .map(|one| self.engine.docker(&["logs", one]));
+        logs.collect()
     }
 
     /// The names of the running containers of a service, oldest number first.
@@ -170,6 +198,16 @@ impl Cluster {
         began.elapsed()
     }
 
+    /// Takes everything down that bears our name. What cannot be is said: the next one takes it over.
+    fn take_down(&self) {
+        let down = ["down", "--volumes", "--timeout", "5", "--remove-orphans"];
+        match self.command().args(down).output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => eprintln!("not taken down: {}", said(&output)),
+            Err(error) => eprintln!("not taken down: {error}"),
+        }
+    }
+
     /// The end of every container's log.
     fn logs(&self) -> String {
         let mut shown = String::new();
@@ -191,12 +229,7 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             eprintln!("--- the containers ---\n{}\n---", self.logs());
         }
-        let down = ["down", "--volumes", "--timeout", "5", "--remove-orphans"];
-        match self.command().args(down).output() {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => eprintln!("not taken down: {}", said(&output)),
-            Err(error) => eprintln!("not taken down: {error}"),
-        }
+        self.take_down();
     }
 }
 
