@@ -122,6 +122,8 @@ clean() {
 
 has_image() { "$docker" image inspect "$1" >/dev/null 2>&1; }
 
+id_of() { "$docker" image inspect --format '{{.Id}}' "$1" 2>/dev/null; }
+
 # A Debian as small as debootstrap makes it, without what an image never needs.
 base_image() {
   has_image "$prefix/debian" && return
@@ -164,8 +166,9 @@ quietly() {
 
 # Our image: the last stage of the Dockerfile, around a binary that was built outside.
 own_image() {
-  local binary=$1 context
+  local binary=$1 context before image id
   [ -x "$binary" ] || fail "there is no binary $binary"
+  before=$(for image in hongbao "$prefix/built"; do id_of "$image" || true; done)
   context=$(mktemp -d)
   mkdir -p "$context/out/usr/local/bin" "$context/out/etc/ssl/certs" "$context/out/own/lib/hongbao" "$context/out/own/var/log"
   strip -o "$context/out/usr/local/bin/hongbao" "$binary"
@@ -177,6 +180,11 @@ own_image() {
   rm -rf "$context"
   quietly "$docker" build -f deploy/docker/Dockerfile --target image -t hongbao \
     --build-arg "RUNTIME_IMAGE=$prefix/debian" --build-arg "BUILT=$prefix/built" .
+  # What has just lost its name is of no use to anybody, unless a container still runs it.
+  for id in $before; do
+    [ "$id" = "$(id_of hongbao)" ] || [ "$id" = "$(id_of "$prefix/built")" ] ||
+      "$docker" rmi "$id" >/dev/null 2>&1 || true
+  done
 }
 
 # This machine's Rust and Node in an image, with the packages that cargo has fetched already.
