@@ -1,3 +1,5 @@
+//! The window that account replicas share, on a Redis of its own.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
