@@ -79,6 +79,10 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if self.ours {
+            // Compose leaves those of containers that it has made anew.
+            if !self.try_docker(&["volume", "prune", "--force"]) {
+                eprintln!("unnamed volumes stay in the engine's folder");
+            }
             let ended = script(&["stop"]);
             if !ended.status.success() {
                 eprintln!("the engine was not ended: {}", said(&ended));
