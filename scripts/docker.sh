@@ -69,10 +69,12 @@ start() {
   # What an engine left that was killed.
   as_root rm -f "$dir/docker.pid" "$own_socket"
   say "starting an engine in $dir"
-  # No bridge of its own: each installation brings its networks.
+  # No bridge of its own: each installation brings its networks. Nothing that outlives this script
+  # may keep its output open: who reads that to its end would wait for the engine's end.
   as_root sh -c 'cd / && exec setsid "$@" </dev/null >>"$0" 2>&1' "$dir/engine.log" \
     dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/docker.pid" \
-    --host "unix://$own_socket" --bridge none --storage-driver overlay2 --shutdown-timeout 5 &
+    --host "unix://$own_socket" --bridge none --storage-driver overlay2 --shutdown-timeout 5 \
+    >/dev/null 2>&1 &
   local _
   for _ in $(seq 300); do
     if answers "unix://$own_socket"; then return; fi
