@@ -4,7 +4,7 @@
 //!
 //! One long test, because bringing it all up is the dearest part; each step prints what it took.
 //! Nothing is asserted about time but that nothing takes for ever. `make soak` does each step
-//! `ROUNDS` times as often.
+//! `ROUNDS` times as often, and only there is every container restarted under load: see [`story`].
 //!
 //! # Layout
 //! - [`engine`]: Docker's engine and its commands. [`cluster`]: the template, up and down.
