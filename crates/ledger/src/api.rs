@@ -87,13 +87,14 @@ pub trait Ledger: Send + Sync + 'static {
     async fn resume_campaign(&self, id: CampaignId) -> Result<Change>;
 
     /// Appends a tranche (`tranche.number` is set here) as one more wave that is due now.
-    /// `Ok(Err(change))` when the campaign cannot take it: [`Change::Ended`], [`Change::NotFound`].
+    /// The limits are checked under the lock of the write, so that top-ups at the same time keep
+    /// them together. `Ok(Err(_))` when the campaign does not take it.
     async fn top_up(
         &self,
         id: CampaignId,
         tranche: Tranche,
         once: Idempotency,
-    ) -> Result<std::result::Result<Once, Change>>;
+    ) -> Result<std::result::Result<Once, TopUpRefused>>;
 
     /// Closes every fence slot and writes the refund of what is left, in one transaction. A
     /// repeat finds the refund that is there. `None`: no such campaign.

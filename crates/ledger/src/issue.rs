@@ -1,6 +1,9 @@
 //! What an organiser's calls amount to, decided purely: sums, a top-up's wave, the refund.
 
-use rules::{CampaignId, Fen, Timestamp, Tranche};
+use rules::{
+    CampaignId, Fen, Timestamp, Tranche,
+    check::{self, Refusal},
+};
 
 use crate::{LedgerError, Refund, Wave, WaveState, api::Result, codec, codec::corrupt};
 
@@ -31,14 +34,20 @@ pub(crate) struct TopUp {
     pub(crate) budget: Fen,
 }
 
-/// Appends `tranche` to the `tranches` that are there, as wave `last_wave + 1`, due at once.
+/// Appends `tranche` to the `tranches` that are there, as wave `last_wave + 1`, due at once;
+/// refused when that would be more than a campaign may have.
 pub(crate) fn top_up(
     mut tranches: Vec<Tranche>,
     tranche: Tranche,
     last_wave: i64,
     paused_at: Option<Timestamp>,
     now: Timestamp,
-) -> Result<TopUp> {
+) -> Result<std::result::Result<TopUp, Refusal>> {
+    let waves = usize::try_from(last_wave).unwrap_or(usize::MAX);
+    let checked = check::top_up(&tranches, waves, &tranche);
+    if let Err(refusal) = checked {
+        return Ok(Err(refusal));
+    }
     let number = codec::to_column(tranches.len() as u64)?;
     let number = codec::small(number, "a tranche's number")?;
     let wave = Wave {
@@ -58,11 +67,11 @@ pub(crate) fn top_up(
     let tranche = Tranche { number, ..tranche };
     tranches.push(tranche.clone());
     let budget = budget_of(&tranches)?;
-    Ok(TopUp {
+    Ok(Ok(TopUp {
         tranche,
         wave,
         budget,
-    })
+    }))
 }
 
 /// What a close gives back: the budget of `tranches` without the `claims`.
@@ -108,13 +117,17 @@ mod tests {
     #[test]
     fn a_top_up_has_the_next_numbers() {
         let (now, paused_at) = (Timestamp::from_micros(9), Timestamp::from_micros(4));
-        let added = top_up(vec![tranche(0, 10)], tranche(77, 3), 4, None, now).unwrap();
+        let added = top_up(vec![tranche(0, 10)], tranche(77, 3), 4, None, now)
+            .unwrap()
+            .unwrap();
         assert_eq!(added.tranche, tranche(1, 3));
         let wave = &added.wave;
         assert_eq!((wave.number, wave.tranche, wave.packets), (5, 1, 3));
         assert_eq!((wave.due_at, added.budget.units()), (now, 65));
         let both = vec![tranche(0, 10), added.tranche];
-        let paused = top_up(both, tranche(0, 3), 5, Some(paused_at), now).unwrap();
+        let paused = top_up(both, tranche(0, 3), 5, Some(paused_at), now)
+            .unwrap()
+            .unwrap();
         assert_eq!((paused.wave.tranche, paused.wave.due_at), (2, paused_at));
     }
 

@@ -209,6 +209,17 @@ pub enum Change {
     NotFound,
 }
 
+/// Why a campaign takes no top-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopUpRefused {
+    /// The campaign is closed.
+    Ended,
+    /// There is no such campaign.
+    NotFound,
+    /// The tranche makes no sense, or brings the campaign over a limit.
+    Limit(rules::check::Refusal),
+}
+
 /// A run of packets of one wave that travels, is leased and is served together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BundleKey {

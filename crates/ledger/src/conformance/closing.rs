@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rules::{Fen, Split, Tranche, WinLimit};
 
 use super::bench::{Bench, Rain, fen, once};
-use crate::{CampaignPatch, Change, ClaimResult, WaveState};
+use crate::{CampaignPatch, Change, ClaimResult, TopUpRefused, WaveState};
 
 /// The refund is the budget of all tranches without the claims; waves never issued included.
 pub async fn the_refund_is_what_is_left(bench: Bench) {
@@ -113,7 +113,7 @@ pub async fn a_closed_campaign_changes_no_more(bench: Bench) {
     assert_eq!(ledger.resume_campaign(id).await.unwrap(), Change::Ended);
     let tranche = rain.campaign.tranches[0].clone();
     let topped = ledger.top_up(id, tranche, once("t", 1)).await.unwrap();
-    assert_eq!(topped, Err(Change::Ended));
+    assert_eq!(topped, Err(TopUpRefused::Ended));
     rain.open_wave(1, 4).await;
     assert_eq!(rain.campaign.waves[0].state, WaveState::Planned);
     let results = rain.claim(&[rain.ask("ann", 1, 1)]).await;

@@ -4,7 +4,7 @@ use rules::{CampaignId, Per, Rules, Split, Tranche, WinLimit};
 use uuid::Uuid;
 
 use super::bench::{Bench, Rain, fen, lead, limit, new_campaign, once};
-use crate::{CampaignPatch, Change, Once, WaveState};
+use crate::{CampaignPatch, Change, Once, TopUpRefused, WaveState};
 
 /// Every field of a campaign and its waves comes back as it was given.
 pub async fn a_campaign_is_read_as_it_was_written(bench: Bench) {
@@ -247,7 +247,30 @@ pub async fn a_top_up_is_one_more_wave(bench: Bench) {
     assert_eq!(rain.balanced().await.budget, fen(1_000 + 45));
     let nobody = CampaignId(Uuid::from_u128(u128::MAX));
     let topped = ledger.top_up(nobody, equal(1), once("c", 1)).await.unwrap();
-    assert_eq!(topped, Err(Change::NotFound));
+    assert_eq!(topped, Err(TopUpRefused::NotFound));
+}
+
+/// Top-ups at the same time, each of which there is room for, leave no campaign over the limit.
+pub async fn top_ups_keep_the_limit_together(bench: Bench) {
+    let mut rain = Rain::plan(&bench, 10, 2, WinLimit::ONE).await;
+    let (ledger, id) = (rain.ledger.clone(), rain.campaign.id);
+    let most = rules::limits::PACKETS_MAX - 10;
+    let keys = ["a", "b", "c"];
+    let all = keys.map(|key| ledger.top_up(id, equal(most), once(key, 1)));
+    let [a, b, c] = futures_util::future::join_all(all)
+        .await
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("three were asked"));
+    let all = [a.unwrap(), b.unwrap(), c.unwrap()];
+    let done = all.iter().filter(|one| one.is_ok()).count();
+    assert_eq!(done, 1, "{all:?}");
+    let refused = |one: &&Result<_, TopUpRefused>| matches!(one, Err(TopUpRefused::Limit(_)));
+    assert_eq!(all.iter().filter(refused).count(), 2, "{all:?}");
+    rain.read_again().await;
+    assert_eq!(
+        rain.campaign.packets_total(),
+        u64::from(rules::limits::PACKETS_MAX)
+    );
 }
 
 /// A repeated top-up adds nothing; its key with another body is told.

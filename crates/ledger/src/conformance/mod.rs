@@ -44,7 +44,7 @@ macro_rules! ledger_conformance {
             issuing: a_campaign_is_read_as_it_was_written, a_creation_is_done_once,
                 versions_tell_every_change, campaigns_come_page_by_page,
                 waves_go_from_planned_to_open_once, a_pause_moves_what_is_planned,
-                a_top_up_is_one_more_wave, a_top_up_is_done_once,
+                a_top_up_is_one_more_wave, a_top_up_is_done_once, top_ups_keep_the_limit_together,
                 a_top_up_in_a_pause_is_due_at_its_end, a_patch_changes_what_it_names;
             bundles: a_hold_tells_what_is_claimed, held_bundles_are_not_stranded,
                 the_delay_doubles, an_empty_queue_is_refilled_regardless,

@@ -14,7 +14,8 @@ use super::{
     value::{Row, values},
 };
 use crate::{
-    CampaignNo, CampaignPatch, Change, Idempotency, Once, Refund, WaveState, codec, issue,
+    CampaignNo, CampaignPatch, Change, Idempotency, Once, Refund, TopUpRefused, WaveState, codec,
+    issue,
 };
 
 /// What a change must know of the campaign first.
@@ -127,7 +128,7 @@ pub(super) async fn top_up(
     id: CampaignId,
     tranche: &Tranche,
     once: &Idempotency,
-) -> Result<Result<Once, Change>, Fail> {
+) -> Result<Result<Once, TopUpRefused>, Fail> {
     let mut tx = inner.begin().await?;
     let head = lock(&mut tx, id).await?;
     // Before the key is looked for: of calls with one key, the second sees the first.
@@ -140,7 +141,10 @@ pub(super) async fn top_up(
         Some(head) if !head.closed => head,
         other => {
             tx.rollback().await?;
-            return Ok(Err(other.map_or(Change::NotFound, |_| Change::Ended)));
+            return Ok(Err(match other {
+                Some(_) => TopUpRefused::Ended,
+                None => TopUpRefused::NotFound,
+            }));
         }
     };
     let now = inner.now();
@@ -148,7 +152,13 @@ pub(super) async fn top_up(
     let sql = "SELECT max(number) FROM waves WHERE campaign_no = ?";
     let last = tx.fetch_one(sql, &values![head.no.0]).await?.int(0)?;
     let added = tranche.packets;
-    let top_up = issue::top_up(tranches, tranche.clone(), last, head.paused_at, now)?;
+    let top_up = match issue::top_up(tranches, tranche.clone(), last, head.paused_at, now)? {
+        Ok(top_up) => top_up,
+        Err(refusal) => {
+            tx.rollback().await?;
+            return Ok(Err(TopUpRefused::Limit(refusal)));
+        }
+    };
     insert_tranche(&mut tx, head.no, &top_up.tranche).await?;
     insert_waves(&mut tx, head.no, &[top_up.wave]).await?;
     let budget = codec::amount_to_column(top_up.budget);

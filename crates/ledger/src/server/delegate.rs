@@ -13,8 +13,8 @@ use super::{
 use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
     Claimed, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign, NewUser,
-    NodeId, Once, Organiser, Refund, Seen, Totals, User, Wave, Win, Winner, WinnersQuery,
-    api::Result,
+    NodeId, Once, Organiser, Refund, Seen, TopUpRefused, Totals, User, Wave, Win, Winner,
+    WinnersQuery, api::Result,
 };
 
 /// Makes a call that is one transaction, again after a deadlock or a lock time-out.
@@ -89,7 +89,7 @@ impl Ledger for ServerLedger {
         id: CampaignId,
         tranche: Tranche,
         once: Idempotency,
-    ) -> Result<std::result::Result<Once, Change>> {
+    ) -> Result<std::result::Result<Once, TopUpRefused>> {
         done!(change::top_up(&self.inner, id, &tranche, &once))
     }
 

@@ -13,7 +13,8 @@ use super::{
     open::Inner,
 };
 use crate::{
-    CampaignNo, CampaignPatch, Change, Idempotency, Once, Refund, WaveState, codec, issue,
+    CampaignNo, CampaignPatch, Change, Idempotency, Once, Refund, TopUpRefused, WaveState, codec,
+    issue,
 };
 
 /// What a change must know of the campaign first.
@@ -150,7 +151,7 @@ pub(super) async fn top_up(
     id: CampaignId,
     tranche: Tranche,
     once: &Idempotency,
-) -> Result<Result<Once, Change>, Fail> {
+) -> Result<Result<Once, TopUpRefused>, Fail> {
     let mut write = inner.writer.begin().await?;
     if let Some(before) = done_before(write.conn(), once).await? {
         write.rollback().await?;
@@ -160,7 +161,10 @@ pub(super) async fn top_up(
         Some(head) if !head.closed => head,
         other => {
             write.rollback().await?;
-            return Ok(Err(other.map_or(Change::NotFound, |_| Change::Ended)));
+            return Ok(Err(match other {
+                Some(_) => TopUpRefused::Ended,
+                None => TopUpRefused::NotFound,
+            }));
         }
     };
     let now = inner.now();
@@ -171,7 +175,13 @@ pub(super) async fn top_up(
         .fetch_one(&mut *conn)
         .await?;
     let added = i64::from(tranche.packets);
-    let top_up = issue::top_up(tranches, tranche, last, head.paused_at, now)?;
+    let top_up = match issue::top_up(tranches, tranche, last, head.paused_at, now)? {
+        Ok(top_up) => top_up,
+        Err(refusal) => {
+            write.rollback().await?;
+            return Ok(Err(TopUpRefused::Limit(refusal)));
+        }
+    };
     insert_tranche(conn, head.no, &top_up.tranche).await?;
     insert_wave(conn, head.no, &top_up.wave).await?;
     sqlx::query("UPDATE campaigns SET packets = packets + ?, budget = ? WHERE no = ?")

@@ -53,8 +53,8 @@ pub use self::{
 use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
     Claimed, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign, NewUser,
-    NodeId, Once, Organiser, Refund, Seen, Totals, User, Wave, Win, Winner, WinnersQuery,
-    api::Result,
+    NodeId, Once, Organiser, Refund, Seen, TopUpRefused, Totals, User, Wave, Win, Winner,
+    WinnersQuery, api::Result,
 };
 
 /// The ledger in one SQLite file. Cheap to clone; the file stays locked against other
@@ -144,7 +144,7 @@ impl Ledger for SqliteLedger {
         id: CampaignId,
         tranche: Tranche,
         once: Idempotency,
-    ) -> Result<std::result::Result<Once, Change>> {
+    ) -> Result<std::result::Result<Once, TopUpRefused>> {
         self.answer(change::top_up(&self.inner, id, tranche, &once).await)
     }
 

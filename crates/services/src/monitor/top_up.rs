@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::HeaderMap};
-use ledger::{Campaign, Change, Idempotency, Once};
-use rules::{Fen, Split, Tier, Tranche, check};
+use ledger::{Campaign, Idempotency, Once, TopUpRefused};
+use rules::{Fen, Split, Tier, Tranche};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -56,17 +56,10 @@ pub(crate) async fn top_up(
     let key = key.ok_or_else(|| ApiError::invalid(IDEMPOTENCY_KEY, "is a required header"))?;
     let once = idempotency(&format!("top-up {id}"), key, &body);
     let campaign = monitor.campaign(id).await?;
-    // Between the check of the limits and the commit no other top-up may come.
-    let turn = monitor.locks.lock(campaign.no).await;
-    let campaign = monitor.campaign(id).await?;
-    if campaign.closed_at.is_some() {
-        return Err(campaign_ended());
-    }
-    // Asked before the limits are checked: it is the first call that may have reached them.
+    // Asked before anything is checked: it is the first call that may have reached a limit.
     if repeated(&monitor, Some(&once)).await?.is_none() {
         add(&monitor, &campaign, request, once).await?;
     }
-    drop(turn);
     monitor.open_first_due_wave(id).await?;
     monitor.announce().await;
     monitor.view(id, None).await.map(axum::Json)
@@ -78,13 +71,16 @@ async fn add(
     request: TopUpRequest,
     once: Idempotency,
 ) -> Result<(), ApiError> {
+    if campaign.closed_at.is_some() {
+        return Err(campaign_ended());
+    }
     let packets = request.packets;
     let tranche = Tranche {
-        number: u32::try_from(campaign.tranches.len()).unwrap_or(u32::MAX),
+        // The ledger numbers it.
+        number: 0,
         packets,
         split: request.split(campaign)?,
     };
-    check::top_up(&campaign.tranches, campaign.waves.len(), &tranche).map_err(refused)?;
     monitor.durability.check(&*monitor.ledger).await?;
     match monitor.ledger.top_up(campaign.id, tranche, once).await? {
         Ok(Once::Done(_)) => {
@@ -93,8 +89,9 @@ async fn add(
         }
         Ok(Once::Repeated(_)) => Ok(()),
         Ok(Once::KeyReused) => Err(key_reused()),
-        Err(Change::NotFound) => Err(ApiError::no_such_campaign()),
-        Err(_) => Err(campaign_ended()),
+        Err(TopUpRefused::NotFound) => Err(ApiError::no_such_campaign()),
+        Err(TopUpRefused::Ended) => Err(campaign_ended()),
+        Err(TopUpRefused::Limit(refusal)) => Err(refused(refusal)),
     }
 }
 
