@@ -6,12 +6,17 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 /// How long a server may take until it answers.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// The ports that servers of tests listen on: this one and ...
+const FIRST_PORT: u16 = 20_000;
+/// ... so many in all.
+const PORTS: u16 = 12_000;
 
 /// A running server process. Dropping it kills the process.
 pub struct Server {
@@ -52,8 +57,13 @@ impl Server {
     /// When the process ends before, or takes over a minute; with the end of its log.
     pub fn wait_until(&mut self, log: &Path, mut ready: impl FnMut() -> bool) {
         let began = Instant::now();
-        while !ready() {
+        loop {
+            // In this order: another program's answer is not taken for this one's.
+            let answers = ready();
             let ended = self.child.try_wait().expect("a child can be waited for");
+            if answers && ended.is_none() {
+                return;
+            }
             if ended.is_some() || began.elapsed() > READY_WITHIN {
                 let log = std::fs::read_to_string(log).unwrap_or_default();
                 let end: Vec<_> = log.lines().rev().take(20).collect();
@@ -117,14 +127,21 @@ impl Drop for Server {
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on now.
+/// A port of 127.0.0.1 that nobody listens on now, and that this process is given only once.
+///
+/// It lies below the range that outgoing connections take theirs from: while a server is down,
+/// a client that tries again and again, or another test, could otherwise be given its port.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+    (0..PORTS)
+        .map(|_| FIRST_PORT + (start + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS)
+        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        .expect("a port is free")
 }
 
 /// Whether somebody accepts connections on this port of 127.0.0.1.

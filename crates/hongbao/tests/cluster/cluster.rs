@@ -6,7 +6,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use testkit::haproxy::{HaProxy, Replicas};
+use testkit::haproxy::{self, HaProxy, Replicas};
 use tokio::{
     sync::{Mutex, MutexGuard},
     task::block_in_place,
@@ -21,6 +21,8 @@ use crate::{
 static TURN: Mutex<()> = Mutex::const_new(());
 /// Nothing is asserted about time by this; it ends a test that would otherwise hang.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+/// How much of HAProxy's log is printed when a test fails.
+const PROXY_LINES: usize = 20;
 
 /// One of the four services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,6 +297,27 @@ impl Cluster {
             }
         }
         sum
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for role in Role::ALL {
+            eprintln!(
+                "HAProxy knows of {}: {:?}",
+                role.name(),
+                haproxy::up(&self.proxy.admin_address(), role.name())
+            );
+        }
+        let log = self.proxy.log();
+        let last: Vec<_> = log.lines().rev().take(PROXY_LINES).collect();
+        eprintln!(
+            "--- HAProxy's last words, the latest first ---\n{}\n---",
+            last.join("\n")
+        );
     }
 }
 

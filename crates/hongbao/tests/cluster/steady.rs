@@ -48,10 +48,10 @@ impl Steady {
                     }
                     let user = format!("user-{worker}-{n}");
                     let token = token(&user);
-                    let ask = client.ask(&campaign, &token, Some((Uuid::new_v4(), 1)));
+                    let ask = client.ask_once(&campaign, &token, Some((Uuid::new_v4(), 1)));
                     // 503 and a broken connection are failures here.
                     let answer = ask.await;
-                    let answer = answer.unwrap_or_else(|| panic!("{user}'s grab failed"));
+                    let answer = answer.unwrap_or_else(|why| panic!("{user}'s grab failed: {why}"));
                     asked.fetch_add(1, Ordering::Relaxed);
                     match answer {
                         Answer::Won { packet, .. } => won.push((user, packet)),

@@ -166,6 +166,19 @@ impl Client {
         token: &str,
         tap: Option<(Uuid, u32)>,
     ) -> Option<Answer> {
+        self.ask_once(campaign, token, tap).await.ok()
+    }
+
+    /// As [`Self::ask`].
+    ///
+    /// # Errors
+    /// Why it stays undecided.
+    pub(crate) async fn ask_once(
+        &self,
+        campaign: &str,
+        token: &str,
+        tap: Option<(Uuid, u32)>,
+    ) -> Result<Answer, String> {
         let path = format!("/redpacket/campaigns/{campaign}/grab");
         let mut request = self.request(Method::POST, &path).bearer_auth(token);
         if let Some((grab_id, attempt)) = tap {
@@ -174,15 +187,17 @@ impl Client {
                 request = request.header("Grab-Attempt", attempt);
             }
         }
-        let reply = request.send().await.ok()?;
+        let reply = request.send().await;
+        let reply = reply.map_err(|error| format!("no reply: {error:?}"))?;
         let status = reply.status();
-        let body = reply.bytes().await.ok()?;
+        let body = reply.bytes().await;
+        let body = body.map_err(|error| format!("half a reply of {status}: {error:?}"))?;
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            return None;
+            return Err(String::from_utf8_lossy(&body).into_owned());
         }
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         assert_eq!(status.as_u16(), 200, "a grab was answered {body}");
-        Some(Answer::parse(&body))
+        Ok(Answer::parse(&body))
     }
 
     /// A plain grab by `user`, decided at the first ask.

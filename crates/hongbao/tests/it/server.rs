@@ -7,11 +7,12 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU16, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     time::Duration,
 };
+
+pub(crate) use testkit::server::free_port;
 
 /// The secrets that every test server is started with.
 pub(crate) const TOKEN_SECRET: &str = "a-token-secret-for-tests-of-32-bytes-or-more";
@@ -48,19 +49,6 @@ pub(crate) struct Server {
     pub(crate) plan: Plan,
     /// Where it answers, such as `127.0.0.1:20001`.
     pub(crate) address: String,
-}
-
-/// A port below the range that outgoing connections take theirs from: a client that retries
-/// while the server is down could otherwise be given the server's own port.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 10_000).expect("below 10,000");
-    loop {
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// The binary under test: the one that cargo built beside the tests, or `HONGBAO_BIN`.

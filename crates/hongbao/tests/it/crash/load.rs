@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::{Method, StatusCode};
@@ -23,6 +23,8 @@ use crate::{
 
 /// The pause before an undecided call is repeated.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
+/// Nothing is asserted about time by this; it ends a test that would otherwise hang.
+const DECIDED_WITHIN: Duration = Duration::from_secs(120);
 /// What a top-up adds.
 const TOP_UP_PACKETS: u64 = 300;
 
@@ -122,20 +124,25 @@ impl Load {
         first_attempt: u32,
     ) -> Answer {
         let token = token(user);
+        let began = Instant::now();
         for attempt in first_attempt.. {
             match self
                 .client
-                .ask(&rain.id, &token, Some((grab_id, attempt)))
+                .ask_once(&rain.id, &token, Some((grab_id, attempt)))
                 .await
             {
-                Some(answer) => {
+                Ok(answer) => {
                     if let Answer::Won { .. } = answer {
                         self.told.fetch_add(1, Ordering::Relaxed);
                         rain.note(user, &answer);
                     }
                     return answer;
                 }
-                None => tokio::time::sleep(RETRY_AFTER).await,
+                Err(why) => {
+                    let late = began.elapsed() > DECIDED_WITHIN;
+                    assert!(!late, "{user}'s tap {grab_id} stays undecided: {why}");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
             }
         }
         unreachable!("four billion attempts")
