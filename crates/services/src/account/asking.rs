@@ -22,8 +22,9 @@ use super::{
     verify::ATTEMPTS_PER_CALL_MAX,
 };
 
-/// How long an ask waits for its verdict.
-pub const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// How long an ask waits for its verdict: long enough for a second try where the first had no
+/// answer, and well below what a grab may take.
+pub const ANSWER_WITHIN: Duration = Duration::from_millis(1_200);
 /// How many calls to the account service are under way at the same time.
 const CALLS_MAX: usize = 4;
 /// How many attempts may wait for a call; more are undecided at once.

@@ -28,6 +28,9 @@ use super::{
     verify::{AttemptToVerify, VerdictAnswer, VerifyAnswer, VerifyRequest},
 };
 
+/// How long a call waits for its answer, connecting included. A replica that has stalled is
+/// taken for dead then, and the next is asked.
+const CALL_WITHIN: Duration = Duration::from_millis(500);
 /// How long one address may take to connect.
 const CONNECT_WITHIN: Duration = Duration::from_millis(200);
 /// How long a connection is used.
@@ -161,8 +164,19 @@ impl RemoteAccount {
         request
     }
 
-    /// Sends over a kept connection, or a new one when those have gone away unused.
+    /// Sends, and waits for the answer no longer than [`CALL_WITHIN`].
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Lost> {
+        let late = |_| Lost::Unknown(format!("no answer within {CALL_WITHIN:?}"));
+        let sent = tokio::time::timeout(CALL_WITHIN, self.send_and_wait(request)).await;
+        sent.map_err(late)?
+    }
+
+    /// Sends over a kept connection, or a new one when those have gone away unused. Given up, it
+    /// closes its connection.
+    async fn send_and_wait(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Bytes), Lost> {
         let mut request = request;
         loop {
             let (mut connection, kept) = match self.kept() {
@@ -305,7 +319,7 @@ impl Verifier for RemoteAccount {
             Err(Lost::NotSent(cause)) => return Err(Unreached(cause)),
             Err(Lost::Unknown(cause)) => cause,
         };
-        // The replica may have died in mid-call. Another knows a tap again by its Grab-Id.
+        // The replica may have died or stalled in mid-call. Another knows a tap again by its Grab-Id.
         let named: Vec<Attempt> = attempts
             .iter()
             .filter(|attempt| attempt.grab_id.is_some())

@@ -123,6 +123,26 @@ async fn after_a_death_in_mid_call_only_taps_with_a_name_are_asked_about_again()
 }
 
 #[tokio::test]
+async fn a_replica_that_stalls_in_mid_call_is_given_up_for_another() {
+    let (listener, url) = listen().await;
+    let seen = Arc::<AtomicUsize>::default();
+    let counted = seen.clone();
+    let account = RemoteAccount::new(&url, KEY).unwrap();
+    let attempts = [attempt("ann", Some(1)), attempt("bob", None)];
+    let stalls_once = async move {
+        // Held open, and never answered.
+        let _stalled = listener.accept().await.unwrap();
+        dying(listener, 0, counted).await;
+    };
+    let verdicts = tokio::select! {
+        verdicts = account.admit(CAMPAIGN, &attempts) => verdicts.unwrap(),
+        () = stalls_once => unreachable!("it answers for ever"),
+    };
+    assert_eq!(verdicts, [Some(Verdict::Admitted), None]);
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn an_answer_that_makes_no_sense_decides_nothing() {
     let (listener, url) = listen().await;
     let router = Router::new().route(
