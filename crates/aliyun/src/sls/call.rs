@@ -226,6 +226,11 @@ impl Caller {
         }
     }
 
+    /// See [`super::Client::ahead_micros`].
+    pub(super) fn ahead_micros(&self) -> i64 {
+        self.ahead.load(Ordering::Relaxed)
+    }
+
     /// Dates requests by the service's clock from now on.
     fn follow(&self, date: Option<Timestamp>) -> bool {
         let Some(date) = date else { return false };
@@ -270,7 +275,7 @@ impl Caller {
             headers.insert(*name, value);
         }
         let now = self.clock.now();
-        let now = now.plus_micros(self.ahead.load(Ordering::Relaxed));
+        let now = now.plus_micros(self.ahead_micros());
         // As it travels: the URL may have escaped what it must.
         let target = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),

@@ -68,6 +68,13 @@ impl Client {
         })
     }
 
+    /// How far the service's clock is ahead of ours in µs, as far as it has complained: 0 while the
+    /// two are near enough for it. What is put is to be dated by its clock.
+    #[must_use]
+    pub fn ahead_micros(&self) -> i64 {
+        self.caller.ahead_micros()
+    }
+
     /// Makes the project; false when there is one of its name already, whoever's it is.
     ///
     /// # Errors

@@ -49,6 +49,18 @@ struct Packed {
     grabs: u64,
 }
 
+/// Why a batch was not taken.
+enum Refused {
+    /// It may be later.
+    Now(SlsError),
+    /// It never will be.
+    ForGood {
+        error: SlsError,
+        /// What it stands for.
+        grabs: u64,
+    },
+}
+
 impl Ship {
     pub(super) fn new(
         options: ShipperOptions,
@@ -129,7 +141,8 @@ impl Ship {
         let mut ready = false;
         let mut failures = 0;
         loop {
-            let Some(packed) = self.next(spool) else {
+            let first = spool.borrow_mut().first();
+            let Some(lines) = first else {
                 if self.closing() {
                     // What came last may not be gathered yet.
                     self.gather(&mut spool.borrow_mut());
@@ -140,8 +153,13 @@ impl Ship {
                 tokio::time::sleep(self.tick()).await;
                 continue;
             };
-            match self.send(&packed, &mut ready).await {
-                Ok(()) => {
+            match self.send(&lines, &mut ready).await {
+                Ok(packed) if packed.lines == 0 => {
+                    let bytes = lines.len();
+                    tracing::warn!(bytes, "a batch for SLS cannot be read from disk");
+                    spool.borrow_mut().remove_first();
+                }
+                Ok(packed) => {
                     if failures > 0 {
                         tracing::info!(failures, "SLS takes the log again");
                     }
@@ -152,13 +170,13 @@ impl Ship {
                     self.shared.grabs_shipped.fetch_add(packed.grabs, Relaxed);
                     metrics::counter!("hongbao_sls_grabs_shipped_total").increment(packed.grabs);
                 }
-                Err(error) if is_refused_for_good(&error) => {
+                Err(Refused::ForGood { error, grabs }) => {
                     // Sending it again would keep all others from being sent.
-                    tracing::error!(%error, grabs = packed.grabs, "SLS refuses a batch for good");
+                    tracing::error!(%error, grabs, "SLS refuses a batch for good");
                     spool.borrow_mut().remove_first();
-                    self.shared.lost(packed.grabs);
+                    self.shared.lost(grabs);
                 }
-                Err(error) => {
+                Err(Refused::Now(error)) => {
                     failures += 1;
                     self.shared.failures.fetch_add(1, Relaxed);
                     metrics::counter!("hongbao_sls_failures_total").increment(1);
@@ -173,25 +191,9 @@ impl Ship {
         }
     }
 
-    /// The oldest batch; damaged lines are left out, and damaged batches forgotten.
-    fn next(&self, spool: &RefCell<Spool>) -> Option<Packed> {
-        let mut spool = spool.borrow_mut();
-        loop {
-            let lines = spool.first()?;
-            let packed = self.pack(&lines);
-            if packed.lines > 0 {
-                return Some(packed);
-            }
-            tracing::warn!(
-                bytes = lines.len(),
-                "a batch for SLS cannot be read from disk"
-            );
-            spool.remove_first();
-        }
-    }
-
+    /// As it is sent now, dated by the service's clock; damaged lines are left out.
     fn pack(&self, lines: &[u8]) -> Packed {
-        let now = self.clock.now();
+        let now = self.clock.now().plus_micros(self.client.ahead_micros());
         let mut group = LogGroup {
             topic: Some(TOPIC.to_owned()),
             source: Some(self.options.source.clone()),
@@ -212,12 +214,15 @@ impl Ship {
         }
     }
 
-    /// Sends a batch once, after what is missing was made.
-    async fn send(&self, packed: &Packed, ready: &mut bool) -> Result<(), SlsError> {
+    /// Sends a batch once, after what is missing was made. One that is damaged as a whole has no
+    /// lines, and nothing is sent.
+    async fn send(&self, lines: &[u8], ready: &mut bool) -> Result<Packed, Refused> {
         if !*ready {
             match set_up(&self.client, &self.options).await {
                 Ok(()) => {}
-                Err(error) if error.may_pass() || is_missing(&error) => return Err(error),
+                Err(error) if error.may_pass() || is_missing(&error) => {
+                    return Err(Refused::Now(error));
+                }
                 Err(error) => {
                     // These keys may be allowed to write and nothing else.
                     tracing::warn!(%error, "the SLS log store cannot be looked at; writing to it all the same");
@@ -225,14 +230,28 @@ impl Ship {
             }
             *ready = true;
         }
+        let dated_by = self.client.ahead_micros();
+        let packed = self.pack(lines);
+        if packed.lines == 0 {
+            return Ok(packed);
+        }
         let sent = self
             .client
             .put_packed(&self.options.logstore, &packed.group);
-        let sent = sent.await;
-        if sent.as_ref().is_err_and(is_missing) {
+        let Err(error) = sent.await else {
+            return Ok(packed);
+        };
+        if is_missing(&error) {
             *ready = false;
         }
-        sent
+        // What the service has just said of its clock may have made the dates wrong that it
+        // refuses; with the next try they follow that clock.
+        let well_dated = self.client.ahead_micros() == dated_by;
+        if is_refused_for_good(&error) && well_dated {
+            let grabs = packed.grabs;
+            return Err(Refused::ForGood { error, grabs });
+        }
+        Err(Refused::Now(error))
     }
 }
 

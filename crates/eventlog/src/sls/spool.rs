@@ -17,7 +17,7 @@ use std::{
 pub(super) const BATCH_BYTES_MAX: usize = 512 << 10;
 /// or so many lines,
 pub(super) const BATCH_LINES_MAX: usize = 4_000;
-/// or is so old.
+/// or is so old and no other waits: while SLS is away, few files grow and not many are made.
 pub(super) const BATCH_AGE_MAX: Duration = Duration::from_secs(1);
 /// The most bytes held in memory while the disk fails.
 const MEMORY_BYTES_MAX: u64 = 4 << 20;
@@ -35,7 +35,10 @@ pub(super) struct Spool {
     _lock: File,
     /// The number of the next batch.
     next: u64,
+    /// Oldest first.
     waiting: VecDeque<Batch>,
+    /// Those that could not be read: they must not hold up the others.
+    unreadable: VecDeque<Batch>,
     gathered: Option<Gathered>,
     /// The disk failed last time.
     failing: bool,
@@ -98,6 +101,7 @@ impl Spool {
             _lock: lock,
             next: waiting.last().map_or(1, |last| last.number + 1),
             waiting: waiting.into(),
+            unreadable: VecDeque::new(),
             gathered: None,
             failing: false,
         })
@@ -110,23 +114,26 @@ impl Spool {
     /// Bytes of all lines that are here.
     pub(super) fn bytes(&self) -> u64 {
         let gathered = self.gathered.iter().map(|g| g.lines.len() as u64);
-        self.waiting
-            .iter()
-            .map(|batch| batch.bytes)
-            .chain(gathered)
-            .sum()
+        let closed = self.waiting.iter().chain(&self.unreadable);
+        closed.map(|batch| batch.bytes).chain(gathered).sum()
+    }
+
+    /// Bytes of closed batches that the disk does not have.
+    fn bytes_in_memory(&self) -> u64 {
+        let held = |batch: &Batch| batch.in_memory.as_ref().map_or(0, |_| batch.bytes);
+        self.waiting.iter().map(held).sum()
     }
 
     /// Whether more lines can be taken.
     pub(super) fn has_room(&self) -> bool {
-        let held = |batch: &Batch| batch.in_memory.as_ref().map_or(0, |_| batch.bytes);
-        let in_memory: u64 = self.waiting.iter().map(held).sum();
-        self.bytes() < self.bytes_max && in_memory < MEMORY_BYTES_MAX
+        self.bytes() < self.bytes_max && self.bytes_in_memory() < MEMORY_BYTES_MAX
     }
 
     /// Whether a few lines can be taken though there is no room for all.
     pub(super) fn has_reserve(&self) -> bool {
-        self.bytes() < self.bytes_max + self.bytes_max / RESERVE_PART
+        let with_reserve = |max: u64| max + max / RESERVE_PART;
+        self.bytes() < with_reserve(self.bytes_max)
+            && self.bytes_in_memory() < with_reserve(MEMORY_BYTES_MAX)
     }
 
     /// Takes whole lines. The caller has looked for room; one batch above it does no harm.
@@ -178,10 +185,16 @@ impl Spool {
         }
     }
 
-    /// Closes the batch that is being gathered once it is old enough, or at once.
+    /// Closes the batch that is being gathered once it is old enough and no other waits, or at
+    /// once.
     pub(super) fn close_batch(&mut self, now: Instant, at_once: bool) {
+        let next = self.waiting.is_empty();
         let old = |gathered: &Gathered| now.duration_since(gathered.since) >= BATCH_AGE_MAX;
-        if self.gathered.as_ref().is_some_and(|g| at_once || old(g)) {
+        if self
+            .gathered
+            .as_ref()
+            .is_some_and(|g| at_once || next && old(g))
+        {
             self.close_gathered();
         }
     }
@@ -199,19 +212,32 @@ impl Spool {
     }
 
     /// The lines of the oldest batch that is closed; `None` when there is none, or when it
-    /// cannot be read now. One that is gone has no lines.
+    /// cannot be read now: its turn comes again when no other waits. One that is gone has no
+    /// lines.
     pub(super) fn first(&mut self) -> Option<Vec<u8>> {
+        let again = self.waiting.is_empty();
+        if again {
+            self.waiting.extend(self.unreadable.pop_front());
+        }
         let first = self.waiting.front()?;
         if let Some(lines) = &first.in_memory {
             return Some(lines.clone());
         }
-        match fs::read(self.path(first.number)) {
+        let path = self.path(first.number);
+        match fs::read(&path) {
+            Ok(lines) => Some(lines),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Vec::new()),
-            read => note(&mut self.failing, read),
+            Err(error) => {
+                if !again {
+                    tracing::warn!(%error, path = %path.display(), "a batch for SLS cannot be read now");
+                }
+                self.unreadable.extend(self.waiting.pop_front());
+                None
+            }
         }
     }
 
-    /// Whether no closed batch waits.
+    /// Whether no closed batch waits that can be read.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

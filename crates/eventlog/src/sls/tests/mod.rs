@@ -148,8 +148,13 @@ impl Listening {
 
     /// What the statistics say of a campaign: `outcome reason` and how many.
     pub(super) fn counts(&self, campaign: CampaignId) -> Vec<(String, u64)> {
+        self.counts_since(campaign, 3_600)
+    }
+
+    /// The same of lines dated within so many seconds.
+    pub(super) fn counts_since(&self, campaign: CampaignId, seconds: i64) -> Vec<(String, u64)> {
         let now = TestClock.now().micros() / 1_000_000;
-        let (client, times) = (self.client(), (now - 3_600, now + 60));
+        let (client, times) = (self.client(), (now - seconds, now + 60));
         let read = statistics::read(&client, "grabs", campaign, times, u32::MAX);
         let counts = self.runtime.block_on(read).expect("statistics");
         let count = |g: statistics::Grabs| (format!("{} {}", g.outcome, g.reason), g.grabs);
@@ -193,14 +198,23 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn start(options: ShipperOptions, folder: &Path, epoch: u64) -> Self {
+        Self::start_at(options, folder, epoch, Arc::new(TestClock))
+    }
+
+    pub(super) fn start_at(
+        options: ShipperOptions,
+        folder: &Path,
+        epoch: u64,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let (shipper, intake) =
-            Shipper::start(options, Arc::new(TestClock)).expect("a folder of its own");
+            Shipper::start(options, clock.clone()).expect("a folder of its own");
         let log = AccessLogOptions {
             path: folder.join("access.log"),
             misses_per_second_max: 100,
             ..AccessLogOptions::default()
         };
-        let log = AccessLog::open_shipped(log, epoch, Arc::new(TestClock), Some(intake));
+        let log = AccessLog::open_shipped(log, epoch, clock, Some(intake));
         Self {
             log: log.expect("the folder is there"),
             shipper,
@@ -218,8 +232,12 @@ impl Node {
     }
 
     pub(super) fn one(&self, campaign: CampaignId, outcome: Outcome) {
+        self.one_at(TestClock.now(), campaign, outcome);
+    }
+
+    pub(super) fn one_at(&self, at: Timestamp, campaign: CampaignId, outcome: Outcome) {
         self.log.record(&Grab {
-            at: TestClock.now(),
+            at,
             campaign,
             user: &UserId::trusted("user 中 \u{85}|\""),
             outcome,

@@ -188,3 +188,75 @@ fn a_full_folder_makes_fewer_lines_and_the_same_sums() {
     assert_eq!(listening.counts(campaign(1)), [("won ".to_owned(), wins)]);
     listening.stop();
 }
+
+/// The time of day on a machine whose clock is set wrong.
+struct WrongClock {
+    ahead_seconds: i64,
+}
+
+impl Clock for WrongClock {
+    fn now(&self) -> Timestamp {
+        TestClock.now().plus_seconds(self.ahead_seconds)
+    }
+}
+
+#[test]
+fn a_clock_that_is_wrong_loses_nothing() {
+    // The service refuses requests and logs by the clock that is an hour or ten days off.
+    for ahead_seconds in [3_600, -3_600, 10 * 86_400, -10 * 86_400] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let service = Service::new();
+        let listening = Listening::start(&service, None);
+        let clock = Arc::new(WrongClock { ahead_seconds });
+        let options = options(&listening.endpoint, folder.path());
+        let node = Node::start_at(options, folder.path(), 7, clock.clone());
+        let one = |outcome| node.one_at(clock.now(), campaign(1), outcome);
+        one(Outcome::Won);
+        one(Outcome::Missed(Missed::SoldOut));
+        let stats = node.close(LONG);
+        assert_eq!((stats.grabs_shipped, stats.grabs_lost), (2, 0));
+        let counts = listening.counts_since(campaign(1), 2 * 3_600);
+        assert_eq!(counts, expected(1, 1), "{ahead_seconds}");
+        listening.stop();
+    }
+}
+
+#[test]
+fn a_clock_that_goes_wrong_while_shipping_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = Service::new();
+    let listening = Listening::start(&service, None);
+    let clock = Arc::new(LeapingClock::default());
+    let options = options(&listening.endpoint, folder.path());
+    let node = Node::start_at(options, folder.path(), 7, clock.clone());
+    node.one_at(clock.now(), campaign(1), Outcome::Won);
+    wait_until("shipped", || node.shipper.stats().grabs_shipped == 1);
+    clock.leap(3_600);
+    node.one_at(clock.now(), campaign(1), Outcome::Won);
+    wait_until("shipped", || node.shipper.stats().grabs_shipped == 2);
+    clock.leap(-3_600);
+    node.one_at(clock.now(), campaign(1), Outcome::Won);
+    let stats = node.close(LONG);
+    assert_eq!((stats.grabs_shipped, stats.grabs_lost), (3, 0));
+    assert_eq!(
+        listening.counts_since(campaign(1), 2 * 3_600),
+        [("won ".to_owned(), 3)]
+    );
+    listening.stop();
+}
+
+/// The time of day, until it leaps.
+#[derive(Default)]
+struct LeapingClock(std::sync::atomic::AtomicI64);
+
+impl LeapingClock {
+    fn leap(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Relaxed);
+    }
+}
+
+impl Clock for LeapingClock {
+    fn now(&self) -> Timestamp {
+        TestClock.now().plus_seconds(self.0.load(Relaxed))
+    }
+}

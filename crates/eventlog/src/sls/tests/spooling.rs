@@ -131,3 +131,67 @@ fn a_full_folder_says_so() {
     spool.remove_first();
     assert!(spool.has_room());
 }
+
+#[test]
+fn what_gathers_behind_a_waiting_batch_makes_few_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut spool = open(folder.path());
+    let mut now = Instant::now();
+    let seconds = 3 * BATCH_LINES_MAX;
+    for second in 0..seconds {
+        spool.add(&lines(second, second + 1), now);
+        now += BATCH_AGE_MAX;
+        spool.close_batch(now, false);
+    }
+    // The first second's, full ones, the one being gathered, and the lock.
+    let files = fs::read_dir(folder.path()).expect("the folder").count();
+    assert_eq!(files, 5);
+    spool.close_batch(now, true);
+    assert_eq!(drain(&mut spool).concat(), lines(0, seconds));
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_holds_up_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let now = Instant::now();
+    let stubborn = folder.path().join(format!("{:016}.lines", 1));
+    fs::create_dir(&stubborn).expect("a folder where a file should be");
+    let mut spool = open(folder.path());
+    spool.add(&lines(0, 10), now);
+    spool.close_batch(now, true);
+    assert_eq!(spool.first(), None);
+    assert_eq!(spool.first(), Some(lines(0, 10)));
+    spool.remove_first();
+    assert_eq!(spool.first(), None);
+    assert!(spool.is_empty(), "nobody waits for it to be delivered");
+    // A batch's age closes it as if the other were not there.
+    spool.add(&lines(10, 20), now);
+    spool.close_batch(now + BATCH_AGE_MAX, false);
+    assert_eq!(spool.first(), Some(lines(10, 20)));
+    spool.remove_first();
+
+    fs::remove_dir(&stubborn).expect("it is empty");
+    fs::write(&stubborn, lines(20, 30)).expect("there is room");
+    assert_eq!(drain(&mut spool), [lines(20, 30)]);
+}
+
+#[test]
+fn what_is_counted_while_the_disk_fails_is_bounded_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("spool");
+    let now = Instant::now();
+    let mut spool = open(&path);
+    fs::rename(&path, folder.path().join("away")).expect("there is no file in its place");
+    let line = [vec![b'x'; 1 << 18], vec![b'\n']].concat();
+    while spool.has_room() {
+        spool.add(&line, now);
+        spool.close_batch(now, true);
+    }
+    let held = spool.bytes();
+    assert!(spool.has_reserve());
+    while spool.has_reserve() {
+        spool.add(&line, now);
+        spool.close_batch(now, true);
+    }
+    assert!(spool.bytes() < held * 2, "{} bytes are held", spool.bytes());
+}
