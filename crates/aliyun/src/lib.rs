@@ -11,6 +11,7 @@
 //! - [`xml`]: XML as MNS writes it.
 
 pub mod mns;
+mod no_answer;
 pub mod server;
 pub mod sign;
 pub mod sls;

@@ -3,6 +3,8 @@
 use std::{process::ExitCode, sync::Arc};
 
 use aliyun::sls::SlsError;
+use anyhow::Context as _;
+use eventlog::sls::StartError;
 use services::account::{asking::Verifier as _, remote::RemoteAccount};
 
 use crate::{
@@ -13,6 +15,7 @@ use crate::{
         backends::{self, Opened, answers},
         places::Place,
         plan::Plan,
+        wiring::shipping_folder,
     },
     telemetry,
 };
@@ -83,6 +86,9 @@ async fn look_at_backends(
         && let Some(sls) = &plan.sls
     {
         look_at_sls(sls).await?;
+        if role.is_redpacket() {
+            look_at_shipping(settings)?;
+        }
     }
     if role.is_account()
         && let Some(attempts) = backends::attempts(plan, opened)?
@@ -119,6 +125,18 @@ async fn look_at_sls(sls: &SlsAt) -> anyhow::Result<()> {
         false => println!("well: {what}, answers; the project will be made"),
     }
     Ok(())
+}
+
+fn look_at_shipping(settings: &Settings) -> anyhow::Result<()> {
+    let folder = shipping_folder(settings);
+    let shown = folder.display();
+    match eventlog::sls::is_in_use(&folder).with_context(|| format!("the folder {shown}"))? {
+        true => Err(StartError::InUse(folder).into()),
+        false => {
+            println!("well: no other process ships from {shown}");
+            Ok(())
+        }
+    }
 }
 
 async fn look_at_ledger(plan: &Plan, opened: &Opened, weak_is_allowed: bool) -> anyhow::Result<()> {

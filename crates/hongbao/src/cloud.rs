@@ -18,7 +18,11 @@ use ledger::SystemClock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Settings, serve::StopSignals, telemetry};
+use crate::{
+    config::Settings,
+    serve::{StopSignals, misconfigured},
+    telemetry,
+};
 
 /// The key that is taken when none is told.
 const KEY_ID: &str = "testid";
@@ -91,9 +95,11 @@ impl CloudArgs {
             }
             (None, None) => None,
         };
-        match (self.access_key_id.clone(), secret) {
+        // An empty variable tells nothing.
+        let told = |text: Option<String>| text.filter(|text| !text.is_empty());
+        match (told(self.access_key_id.clone()), told(secret)) {
             (None, None) => Ok((KEY_ID.into(), KEY_SECRET.into())),
-            (Some(id), Some(secret)) if !id.is_empty() && !secret.is_empty() => Ok((id, secret)),
+            (Some(id), Some(secret)) => Ok((id, secret)),
             _ => bail!("ACCESS_KEY_ID and ACCESS_KEY_SECRET belong together; set both or none"),
         }
     }
@@ -102,11 +108,15 @@ impl CloudArgs {
 /// Serves both until SIGTERM or Ctrl-C.
 ///
 /// # Errors
-/// When a port or the folder cannot be used, or half a key is told.
+/// When a port or the folder cannot be used. Half a key ends with the exit code for settings that
+/// cannot be right.
 pub async fn run(args: CloudArgs) -> anyhow::Result<ExitCode> {
     let mut stop_signals = StopSignals::new()?;
     telemetry::log(&Settings::default())?;
-    let (id, secret) = args.key()?;
+    let (id, secret) = match args.key() {
+        Ok(key) => key,
+        Err(error) => return Ok(misconfigured(&error)),
+    };
     let key_is_known = secret == KEY_SECRET;
     let credentials = Credentials::new(id.clone(), secret);
     // Bound first: a taken port must not touch the folder.
@@ -125,7 +135,7 @@ pub async fn run(args: CloudArgs) -> anyhow::Result<ExitCode> {
         false => println!("ACCESS_KEY_ID={id}, with the secret that was told"),
     }
     println!("MNS_URL=http://{mns_at}");
-    println!("the SLS endpoint is http://{sls_at}");
+    println!("HONGBAO_SLS_ENDPOINT=http://{sls_at}, with any HONGBAO_SLS_PROJECT");
     println!("listening on http://{mns_at} and http://{sls_at}");
 
     let stopping = CancellationToken::new();

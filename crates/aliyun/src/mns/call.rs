@@ -23,7 +23,10 @@ use super::{
     model::{PartError, ServiceError},
     wire::{Strange, service_error},
 };
-use crate::sign::{self, Credentials, HeaderError};
+use crate::{
+    no_answer,
+    sign::{self, Credentials, HeaderError},
+};
 
 /// How long a call may take, beside the time for which it polls.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -251,13 +254,7 @@ impl Caller {
     /// Sends `call` once; with an error, the date that the service gave.
     async fn send(&self, call: &Call<'_>) -> Result<Reply, (MnsError, Option<Timestamp>)> {
         let request = self.request(call).map_err(|error| (error, None))?;
-        let no_answer = |error: reqwest::Error| {
-            // The cause tells more than the error itself, which repeats the address.
-            let error = error.without_url();
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            let text = cause.map_or(error.to_string(), |cause| format!("{error}: {cause}"));
-            (MnsError::NoAnswer(text), None)
-        };
+        let no_answer = |error| (MnsError::NoAnswer(no_answer::why(error)), None);
         let response = self.http.execute(request).await.map_err(no_answer)?;
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name)?.to_str().ok();

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     mns::Patience,
+    no_answer,
     sign::{self, Credentials, HeaderError},
 };
 
@@ -246,13 +247,7 @@ impl Caller {
     /// Sends `call` once; with an error, the date that the service gave.
     async fn send(&self, call: &Call) -> Result<Reply, (SlsError, Option<Timestamp>)> {
         let request = self.request(call).map_err(|error| (error, None))?;
-        let no_answer = |error: reqwest::Error| {
-            // The cause tells more than the error itself, which repeats the address.
-            let error = error.without_url();
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            let text = cause.map_or(error.to_string(), |cause| format!("{error}: {cause}"));
-            (SlsError::NoAnswer(text), None)
-        };
+        let no_answer = |error| (SlsError::NoAnswer(no_answer::why(error)), None);
         let response = self.http.execute(request).await.map_err(no_answer)?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();

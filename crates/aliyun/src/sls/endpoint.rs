@@ -5,6 +5,18 @@ use std::net::IpAddr;
 use http::HeaderValue;
 use reqwest::Url;
 
+use super::call::OpenError;
+
+/// Whether `endpoint` is of the form that a client of `project` can be opened with.
+///
+/// # Errors
+/// When it is of another form.
+pub fn check_endpoint(endpoint: &str, project: &str) -> Result<(), OpenError> {
+    address(endpoint, project)
+        .map(|_| ())
+        .ok_or(OpenError::Form)
+}
+
 /// Where to connect to for `project`, the Host header, and whether that is this very machine.
 /// The project is part of the name, unless the endpoint is an address or this machine.
 pub(super) fn address(endpoint: &str, project: &str) -> Option<(Url, HeaderValue, bool)> {
@@ -18,7 +30,8 @@ pub(super) fn address(endpoint: &str, project: &str) -> Option<(Url, HeaderValue
     let plain = matches!(url.scheme(), "http" | "https")
         && url.path() == "/"
         && url.query().is_none()
-        && url.username().is_empty();
+        && url.username().is_empty()
+        && url.password().is_none();
     let name = url.host_str().filter(|_| plain && !project.is_empty())?;
     let address: Option<IpAddr> = name.trim_matches(['[', ']']).parse().ok();
     let is_local = name == "localhost" || address.is_some_and(|address| address.is_loopback());
@@ -66,8 +79,16 @@ mod tests {
             shown("http://localhost"),
             some("http://localhost/", "rain.localhost", true)
         );
-        for wrong in ["", "ftp://x", "https://x/y", "https://a@x", "https://x?y"] {
+        for wrong in [
+            "",
+            "ftp://x",
+            "https://x/y",
+            "https://a@x",
+            "https://:b@x",
+            "https://x?y",
+        ] {
             assert_eq!(shown(wrong), None, "{wrong}");
+            assert!(check_endpoint(wrong, "rain").is_err(), "{wrong}");
         }
     }
 }

@@ -19,6 +19,7 @@ mod tests;
 pub use self::{
     call::{OpenError, SlsError},
     client::Client,
+    endpoint::check_endpoint,
     model::Signature,
 };
 pub use crate::mns::Patience;

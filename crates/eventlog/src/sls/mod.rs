@@ -26,7 +26,7 @@ mod tests;
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -104,6 +104,9 @@ pub enum StartError {
     /// The endpoint is of another form.
     #[error(transparent)]
     Endpoint(#[from] OpenError),
+    /// Another process ships from the folder: two would deliver, and delete, what is the other's.
+    #[error("another process ships from {0}; give each a data directory of its own")]
+    InUse(PathBuf),
     /// The folder cannot be used, or there is no thread.
     #[error("what waits for SLS cannot be kept in {folder}: {error}")]
     Folder {
@@ -112,6 +115,14 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+}
+
+/// Whether a process ships from `folder` now. One that is not there is nobody's.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn is_in_use(folder: &Path) -> io::Result<bool> {
+    spool::is_locked(folder)
 }
 
 /// What the shipper has done so far. Each only grows, but for what waits.
@@ -167,7 +178,10 @@ impl Shipper {
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Intake), StartError> {
         let folder = options.folder.clone();
-        let unusable = |error| StartError::Folder { folder, error };
+        let unusable = |error: io::Error| match error.kind() {
+            io::ErrorKind::ResourceBusy => StartError::InUse(folder),
+            _ => StartError::Folder { folder, error },
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();

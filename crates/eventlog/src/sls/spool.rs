@@ -9,6 +9,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -25,6 +26,23 @@ const MEMORY_BYTES_MAX: u64 = 4 << 20;
 const RESERVE_PART: u64 = 8;
 /// What the names of batches end in.
 const SUFFIX: &str = "lines";
+
+/// The file that whoever ships from the folder has locked.
+const LOCK: &str = "lock";
+
+/// Whether somebody ships from `folder`.
+pub(super) fn is_locked(folder: &Path) -> io::Result<bool> {
+    let lock = match File::open(folder.join(LOCK)) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
 
 /// The folder and what is in it.
 #[derive(Debug)]
@@ -67,15 +85,15 @@ struct Gathered {
 impl Spool {
     /// Opens or makes the folder. What an earlier process left there is sent first.
     pub(super) fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        // Users and addresses are in it, for nobody else to read.
+        let mut folders = fs::DirBuilder::new();
+        folders.recursive(true).mode(0o700).create(folder)?;
         let mut options = OpenOptions::new();
         let lock = options.write(true).create(true).truncate(false);
-        let lock = lock.open(folder.join("lock"))?;
+        let lock = lock.open(folder.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::Error(error) => error,
-            TryLockError::WouldBlock => {
-                io::Error::new(io::ErrorKind::ResourceBusy, "another process ships from it")
-            }
+            TryLockError::WouldBlock => io::ErrorKind::ResourceBusy.into(),
         })?;
         let mut waiting = Vec::new();
         for entry in fs::read_dir(folder)? {

@@ -121,10 +121,12 @@ impl Settings {
         };
         let project =
             project.context("HONGBAO_SLS_ENDPOINT needs HONGBAO_SLS_PROJECT beside it")?;
+        let project = name_of("HONGBAO_SLS_PROJECT", project, "-")?;
+        aliyun::sls::check_endpoint(endpoint, &project).context("HONGBAO_SLS_ENDPOINT")?;
         let logstore = logstore.unwrap_or(LOGSTORE);
         Ok(Some(SlsAt {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
-            project: name_of("HONGBAO_SLS_PROJECT", project, "-")?,
+            project,
             logstore: name_of("HONGBAO_SLS_LOGSTORE", logstore, "-_")?,
             region: told(self.sls_region.as_deref()).map(str::to_owned),
             key: self.access_key("the log on SLS")?,
@@ -276,7 +278,8 @@ mod tests {
     }
 
     fn sls_refusal(settings: &Settings) -> String {
-        let refused = settings.sls().err().expect("a refusal").to_string();
+        let refused = settings.sls().err().expect("a refusal");
+        let refused = format!("{refused:#}");
         assert!(!refused.contains("sesame"), "{refused}");
         refused
     }
@@ -326,6 +329,16 @@ mod tests {
             refused.contains("SLS") && refused.contains("ACCESS_KEY_ID"),
             "{refused}"
         );
+        for endpoint in ["ftp://h", "http://bob:sesame@h", "https://h/path"] {
+            let wrong = Settings {
+                sls_endpoint: Some(endpoint.into()),
+                ..on_sls()
+            };
+            assert!(
+                sls_refusal(&wrong).contains("HONGBAO_SLS_ENDPOINT"),
+                "{endpoint}"
+            );
+        }
         for name in ["ab", "Rain", "a_b", "-ab", "ab-", "a/b"] {
             let wrong = Settings {
                 sls_project: Some(name.into()),

@@ -139,7 +139,7 @@ pub(crate) async fn shipper(sls: &SlsAt, folder: PathBuf) -> anyhow::Result<(Shi
     let started =
         tokio::task::spawn_blocking(move || Shipper::start(options, Arc::new(SystemClock)));
     let started = started.await.context("the shipper's start has panicked")?;
-    started.with_context(|| format!("HONGBAO_SLS_ENDPOINT {sls}"))
+    started.with_context(|| format!("the log to SLS, {sls}"))
 }
 
 /// What reads the statistics of `sls` back. It need not answer yet.

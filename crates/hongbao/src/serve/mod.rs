@@ -10,7 +10,7 @@ mod listeners;
 pub(crate) mod places;
 pub(crate) mod plan;
 mod shared;
-mod wiring;
+pub(crate) mod wiring;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -88,7 +88,7 @@ fn understood(settings: Settings) -> anyhow::Result<Settings> {
 }
 
 /// Says what is wrong with the configuration; the exit code for that.
-fn misconfigured(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn misconfigured(error: &anyhow::Error) -> ExitCode {
     eprintln!("hongbao: {error:#}");
     ExitCode::from(EXIT_CONFIG)
 }
@@ -109,7 +109,11 @@ async fn services(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
     let opened = Opened::open(&plan.database).await?;
     let secrets = plan.secrets(&settings, told, &opened).await?;
     let public_url = settings.public_url(listeners.public_address()?)?;
-    let node = Node::start(opened, &plan, &settings, &secrets, &public_url).await?;
+    let started = Node::start(opened, &plan, &settings, &secrets, &public_url).await;
+    let node = match started {
+        Err(error) if wiring::is_of_another(&error) => return Ok(misconfigured(&error)),
+        started => started?,
+    };
     let setup = match &node.monitor {
         Some(monitor) => monitor.begin_setup().await?,
         None => None,

@@ -1,6 +1,7 @@
 //! The parts of a process, for whichever services it runs, and how they hang together.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -8,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use eventlog::{
     AccessLog, AccessLogOptions,
-    sls::{Intake, Shipper},
+    sls::{Intake, Shipper, StartError},
 };
 use ledger::{Durability, Ledger, LedgerError, NodeId, SystemClock};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -224,9 +225,18 @@ async fn shipper_of(
     let Some(sls) = &plan.sls else {
         return Ok((None, None));
     };
-    let folder = settings.data_dir().join(SHIPPING_FOLDER);
-    let (shipper, intake) = backends::shipper(sls, folder).await?;
+    let (shipper, intake) = backends::shipper(sls, shipping_folder(settings)).await?;
     Ok((Some(shipper), Some(intake)))
+}
+
+/// The folder of what is not shipped yet.
+pub(crate) fn shipping_folder(settings: &Settings) -> PathBuf {
+    settings.data_dir().join(SHIPPING_FOLDER)
+}
+
+/// Whether a start has failed because the data directory is another process's.
+pub(super) fn is_of_another(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StartError::InUse(_)))
 }
 
 /// Ships what was recorded, when nothing is recorded any more.

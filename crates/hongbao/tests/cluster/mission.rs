@@ -139,6 +139,48 @@ async fn the_mission_s_names_are_enough_for_four_services() {
     }
 }
 
+/// What `hongbao ARGS` says and ends with, told what `plan` and `env` tell.
+fn ended(args: &[&str], plan: &Plan, env: &[(&'static str, String)]) -> (Option<i32>, String) {
+    let mut command = plan.command(args);
+    let env = env.iter().map(|(name, value)| (name, value));
+    let output = command.envs(env).output().expect("the binary runs");
+    let said = [&output.stdout[..], &output.stderr[..]].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_redpacket_ships_the_log_from_a_data_directory() {
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let plans: Vec<_> = folders.iter().map(|f| Plan::new(f.path())).collect();
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let mut env = names(&nobody, "127.0.0.1");
+    env.push(("HONGBAO_SLS_ENDPOINT", nobody.clone()));
+    env.push(("HONGBAO_SLS_PROJECT", "rain".to_owned()));
+    // What it stands on need not be there: it starts, and is not ready.
+    let mut command = plans[0].command(&["redpacket"]);
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    let first = plans[0].start_command(command);
+
+    // Another, on ports of its own.
+    let mut second = plans[1].clone();
+    second.data.clone_from(&plans[0].data);
+    let shared = plans[0].data.join("sls");
+    let (code, said) = ended(&["redpacket"], &second, &env);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("another process ships from"), "{said}");
+    assert!(said.contains(shared.to_str().unwrap()), "{said}");
+    assert!(!said.contains("sesame"), "{said}");
+    // In a data directory of its own it starts.
+    second.data.clone_from(&plans[1].data);
+    let mut command = second.command(&["redpacket"]);
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    assert!(second.start_command(command).stop().success());
+    assert!(first.stop().success());
+}
+
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

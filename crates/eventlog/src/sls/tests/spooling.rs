@@ -1,6 +1,6 @@
 //! The folder alone: what is in it, whatever happens to it.
 
-use std::{fs, time::Instant};
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Instant};
 
 use super::{
     super::spool::{BATCH_AGE_MAX, BATCH_BYTES_MAX, BATCH_LINES_MAX, Spool},
@@ -80,10 +80,28 @@ fn a_killed_process_leaves_its_lines_in_order() {
 #[test]
 fn one_process_at_a_time() {
     let folder = tempfile::tempdir().expect("a folder");
-    let spool = open(folder.path());
-    assert!(Spool::open(folder.path(), MAX).is_err());
+    let path = folder.path().join("spool");
+    assert!(!is_in_use(&path).expect("it is not there"));
+    let spool = open(&path);
+    assert!(Spool::open(&path, MAX).is_err());
+    assert!(is_in_use(&path).expect("there is a lock"));
+    let shipper = Shipper::start(
+        options("http://127.0.0.1:1", folder.path()),
+        Arc::new(TestClock),
+    );
+    let refused = shipper.expect_err("a refusal");
+    assert!(
+        matches!(&refused, StartError::InUse(taken) if *taken == path),
+        "{refused}"
+    );
     drop(spool);
-    drop(open(folder.path()));
+    assert!(!is_in_use(&path).expect("nobody has it"));
+    drop(open(&path));
+    let mode = fs::metadata(&path)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
 }
 
 #[test]
