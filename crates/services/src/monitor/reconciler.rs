@@ -89,7 +89,7 @@ async fn round(monitor: &Monitor) -> bool {
         let done = if filled {
             reconcile(monitor, lead, campaign).await
         } else {
-            fill_again(monitor, lead, campaign.id).await
+            fill_again(monitor, lead, campaign).await
         };
         match done {
             Ok(()) => {}
@@ -121,14 +121,15 @@ async fn clear_closed(monitor: &Monitor) {
 }
 
 /// Fills the queue of a campaign that came up empty.
-async fn fill_again(monitor: &Monitor, lead: Lead, id: CampaignId) -> Result<(), IssueError> {
+async fn fill_again(monitor: &Monitor, lead: Lead, campaign: &Campaign) -> Result<(), IssueError> {
+    let id = campaign.id;
+    let turn = monitor.locks.lock(campaign.no).await;
     let Some(campaign) = monitor.ledger.campaign(id).await? else {
         return Ok(());
     };
     if campaign.closed_at.is_some() || campaign.halted.is_some() {
         return Ok(());
     }
-    let turn = monitor.locks.lock(campaign.no).await;
     let sent = refill_campaign(monitor, lead, &campaign).await?;
     drop(turn);
     tracing::warn!(campaign.id = %id, bundles = sent, "the queue came up empty; it holds every unclaimed packet again");
@@ -149,7 +150,7 @@ async fn reconcile(monitor: &Monitor, lead: Lead, campaign: &Campaign) -> Result
         return Ok(());
     }
     let turn = monitor.locks.lock(campaign.no).await;
-    let sent = send_stranded(monitor, lead, campaign.id).await?;
+    let sent = send_stranded(monitor, lead, campaign).await?;
     drop(turn);
     if sent > 0 {
         tracing::info!(campaign.id = %campaign.id, bundles = sent, "sent bundles again that nobody held");
@@ -159,19 +160,19 @@ async fn reconcile(monitor: &Monitor, lead: Lead, campaign: &Campaign) -> Result
 }
 
 /// Page by page: what was sent again is stranded no longer, so the next question brings others.
-async fn send_stranded(monitor: &Monitor, lead: Lead, id: CampaignId) -> Result<u64, IssueError> {
+async fn send_stranded(
+    monitor: &Monitor,
+    lead: Lead,
+    campaign: &Campaign,
+) -> Result<u64, IssueError> {
     let mut sent = 0;
     loop {
-        let Some(campaign) = monitor.ledger.campaign(id).await? else {
-            return Ok(sent);
-        };
-        if campaign.closed_at.is_some() {
-            return Ok(sent);
-        }
         let ledger = &monitor.ledger;
         let stranded = ledger.stranded(campaign.no, FIRST_DELAY_MS, false, BUNDLES_PER_ASK);
         let stranded = stranded.await?;
-        send(monitor, lead, &campaign, &stranded).await?;
+        if !send(monitor, lead, campaign.id, &stranded).await? {
+            return Ok(sent);
+        }
         sent += stranded.len() as u64;
         if stranded.len() < BUNDLES_PER_ASK as usize {
             return Ok(sent);
@@ -179,18 +180,25 @@ async fn send_stranded(monitor: &Monitor, lead: Lead, id: CampaignId) -> Result<
     }
 }
 
+/// Sends `bundles` of campaign `id` again; false when it has ended.
 async fn send(
     monitor: &Monitor,
     lead: Lead,
-    campaign: &Campaign,
+    id: CampaignId,
     bundles: &[BundleKey],
-) -> Result<(), IssueError> {
+) -> Result<bool, IssueError> {
     if bundles.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
-    monitor.issuer.send_again(campaign, bundles).await?;
+    // Read after the bundles were found: a copy from before may not know their waves yet, and
+    // what a wave's packets are is judged by it.
+    let campaign = monitor.ledger.campaign(id).await?;
+    let Some(campaign) = campaign.filter(|campaign| campaign.closed_at.is_none()) else {
+        return Ok(false);
+    };
+    monitor.issuer.send_again(&campaign, bundles).await?;
     monitor.ledger.mark_sent(lead, bundles).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Fills the queues that came up empty: of waves that are open every bundle with unclaimed
@@ -224,7 +232,8 @@ pub(crate) async fn refill(monitor: &Monitor, lead: Lead) -> Result<(), IssueErr
     Ok(())
 }
 
-async fn refill_campaign(
+/// Sends every bundle of `campaign` that has unclaimed packets; how many.
+pub(crate) async fn refill_campaign(
     monitor: &Monitor,
     lead: Lead,
     campaign: &Campaign,
@@ -236,7 +245,9 @@ async fn refill_campaign(
         .ledger
         .stranded(campaign.no, FIRST_DELAY_MS, true, all);
     let stranded = stranded.await?;
-    send(monitor, lead, campaign, &stranded).await?;
+    if !send(monitor, lead, campaign.id, &stranded).await? {
+        return Ok(0);
+    }
     bounded(monitor.queue.set_filled(&QueueName::of(campaign.id))).await?;
     complete_waves(monitor, lead, campaign).await?;
     Ok(stranded.len() as u64)

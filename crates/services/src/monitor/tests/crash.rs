@@ -6,9 +6,11 @@ use ledger::{Wave, WaveState};
 use queue::{BundleSealer, Faults, FaultyQueue, MemoryQueue, QueueName};
 use serde_json::json;
 
+use super::life::top_up;
 use crate::monitor::{
     Monitor,
     issuer::{IssueError, Issued},
+    reconciler,
     testkit::{Bench, Odd, terms, terms_with, with},
 };
 
@@ -120,6 +122,25 @@ async fn a_queue_that_came_up_empty_gets_every_bundle_with_unclaimed_packets() {
         let indices: Vec<_> = packets.iter().map(|(index, _)| *index).collect();
         assert_eq!(indices, [1, 3, 4]);
     }
+}
+
+#[tokio::test]
+async fn a_refill_that_began_before_a_wave_sends_the_wave_s_bundles_too() {
+    let bench = Bench::new().await;
+    let created = bench.create(terms_with("batches", json!(1))).await;
+    let id = created["id"].as_str().unwrap().parse().unwrap();
+    let before = bench.monitor.campaign(id).await.unwrap();
+    let more = json!({"packets": 3, "total": 300});
+    let topped = top_up(&bench, &id.to_string(), "one", more).await;
+    assert_eq!(topped.status, http::StatusCode::OK, "{}", topped.text());
+    bench.queue.drop_queue(&QueueName::of(id)).await.unwrap();
+    let lead = bench.monitor.leader.lead().unwrap();
+    let refilled = reconciler::refill_campaign(&bench.monitor, lead, &before).await;
+    assert!(refilled.is_ok(), "{refilled:?}");
+    let packets = packets_in_queue(&bench, id).await;
+    assert_eq!(packets.len() as u64, before.packets_total() + 3);
+    let campaign = bench.monitor.campaign(id).await.unwrap();
+    assert_eq!(campaign.halted, None);
 }
 
 #[tokio::test]

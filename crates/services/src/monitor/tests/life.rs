@@ -15,7 +15,7 @@ async fn act(bench: &Bench, id: &str, action: &str) -> Answer {
     bench.call(Method::POST, &path).send().await
 }
 
-async fn top_up(bench: &Bench, id: &str, key: &str, body: Value) -> Answer {
+pub(super) async fn top_up(bench: &Bench, id: &str, key: &str, body: Value) -> Answer {
     let call = bench.call(Method::POST, &format!("{CAMPAIGNS}/{id}/top-up"));
     call.header("idempotency-key", key).json(&body).send().await
 }
