@@ -179,7 +179,8 @@ async fn of_every_service_on_mns() {
     storm.settle().await;
     for campaign in campaigns {
         // A redpacket that was killed takes up to a second's counts with it, and a twentieth of
-        // that of its log: nobody was told of more wins than there are.
+        // that of its log: nobody was told of more wins than there are. That no more than that is
+        // missing, and nothing is there twice, is seen in tests/it/mns.rs, kill by kill.
         let said = by_the_log(&client, &campaign, STILL).await;
         let claimed = number(&client.audit(&campaign).await["packets"]["claimed"]);
         println!("cloud: {kills} kills, {claimed} claimed: {said}");

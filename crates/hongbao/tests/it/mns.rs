@@ -132,15 +132,7 @@ async fn the_log_service_counts_what_the_ledger_counts_and_waits_for_its_return(
     assert!(cloud.stop().success());
     rain(100, 200).await;
     assert!(server.stop().success());
-    let waiting = plan.data.join("sls");
-    let batches = || {
-        std::fs::read_dir(&waiting).map_or(0, |entries| {
-            let paths = entries.map(|entry| entry.expect("readable").path());
-            paths
-                .filter(|path| path.extension().is_some_and(|it| it == "lines"))
-                .count()
-        })
-    };
+    let batches = || batches(&plan.data).len();
     assert!(batches() > 0, "what could not be shipped is kept");
     let server = plan.start();
     let client = Client::new(&server);
@@ -155,6 +147,104 @@ async fn the_log_service_counts_what_the_ledger_counts_and_waits_for_its_return(
     assert!(client.counter("hongbao_sls_failures_total").await > 0);
     assert!(server.stop().success());
     assert_eq!(batches(), 0, "all is shipped");
+    assert!(cloud.stop().success());
+}
+
+/// What the log service says of a campaign, once nothing waits for it.
+async fn all_shipped(data: &std::path::Path, client: &Client, campaign: &str) -> Value {
+    let path = format!("/monitor/api/campaigns/{campaign}/stats/log");
+    loop {
+        // Before what is asked: a file is gone when it is delivered.
+        let waits = !batches(data).is_empty();
+        let said = send(client.organiser(reqwest::Method::GET, &path)).await;
+        if !waits && said.status.is_success() {
+            return said.expect(200);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The files of what waits to be shipped.
+fn batches(data: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(data.join("sls")).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("readable").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|it| it == "lines"))
+        .collect()
+}
+
+/// How many grabs wait to be shipped.
+fn grabs_waiting(data: &std::path::Path) -> u64 {
+    let text = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<Value> = batches(data)
+        .into_iter()
+        .flat_map(|path| {
+            let lines = text(path);
+            let lines = lines.lines().map(serde_json::from_str);
+            lines.filter_map(Result::ok).collect::<Vec<_>>()
+        })
+        .collect();
+    lines.iter().map(|line| number(&line["weight"])).sum()
+}
+
+/// All grabs of a count by outcome.
+fn total(counted: &Value) -> u64 {
+    match counted {
+        Value::Object(parts) => parts.values().map(total).sum(),
+        part => number(part),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_loses_no_count_that_was_gathered_and_makes_none_twice() {
+    let (cloud_folder, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let kept = cloud_folder.path().join("kept");
+    let cloud_plan = with_key(Plan::new(cloud_folder.path()))
+        .with("HONGBAO_ALIYUN_DATA_DIR", kept.to_str().unwrap());
+    let cloud = offline_cloud(&cloud_plan);
+    let plan = shipping_to(&cloud_plan, Plan::new(folder.path()))
+        .with("HONGBAO_LOGGED_MISSES_PER_SECOND", "5");
+    let mut server = plan.start();
+    let client = Client::new(&server);
+    let campaign = client.create(&plain(PACKETS)).await;
+    let rain = async |client: &Client, from: u32, to: u32| {
+        for user in from..to {
+            client.grab(&campaign, &format!("user-{user}")).await;
+        }
+    };
+    rain(&client, 0, 50).await;
+    assert_eq!(total(&agreed(&client, &campaign).await["log"]), 50);
+
+    // Gathered while there is nobody to ship to, with a sum of misses among it; then a few more,
+    // of which the kill may take some.
+    assert!(cloud.stop().success());
+    rain(&client, 50, 150).await;
+    while grabs_waiting(&plan.data) < 100 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    rain(&client, 150, 170).await;
+    server.kill();
+
+    let cloud = offline_cloud(&cloud_plan);
+    let server = plan.start();
+    let client = Client::new(&server);
+    let said = all_shipped(&plan.data, &client, &campaign).await;
+    println!("150 were gathered, 20 more were answered: {said}");
+    let counted = total(&said["log"]);
+    assert!((150..=170).contains(&counted), "{said}");
+    assert!((50..=170).contains(&total(&said["ledger"])), "{said}");
+    assert_eq!(number(&said["log"]["won"]), u64::from(PACKETS), "{said}");
+    let audit = client.audit(&campaign).await;
+    assert_eq!(number(&audit["packets"]["claimed"]), u64::from(PACKETS));
+
+    // What comes after is counted as before.
+    rain(&client, 170, 180).await;
+    let mut said = said;
+    while total(&said["log"]) < counted + 10 {
+        said = all_shipped(&plan.data, &client, &campaign).await;
+    }
+    assert_eq!(total(&said["log"]), counted + 10, "{said}");
+    assert!(server.stop().success());
     assert!(cloud.stop().success());
 }
 
