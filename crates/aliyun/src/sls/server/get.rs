@@ -159,8 +159,12 @@ impl Wanted {
     ) -> Result<(Vec<Shown>, Vec<String>), Refusal> {
         let table = Table::new(store.index.as_ref());
         let select = sql::parse(sql).map_err(|error| Refusal::parameter(error.0))?;
-        let relation = sql::run(&select, &|columns| table.relation(found, columns))
-            .map_err(|error| Refusal::parameter(error.0))?;
+        let relation = sql::run(
+            &select,
+            &|columns| table.relation(found, columns),
+            &(self.from..self.to),
+        )
+        .map_err(|error| Refusal::parameter(error.0))?;
         let mut columns = relation.columns;
         let mut rows: Vec<Vec<(String, String)>> = Vec::new();
         for row in relation.rows {

@@ -1,6 +1,6 @@
 //! Expressions over a row, or over a group of rows.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use super::{
     SqlError,
@@ -9,12 +9,14 @@ use super::{
     functions,
     plan::Plan,
     run::{Relation, key},
+    series::Series,
     value::{Value, binary, like},
 };
 
 /// One group's rows, and what they have in common.
 pub(super) struct Group {
     keys: Vec<Value>,
+    /// None in a group that was added for a window without logs.
     rows: Vec<usize>,
 }
 
@@ -23,6 +25,13 @@ pub(super) struct Group {
 pub(super) enum At<'a> {
     Row(usize),
     Group(&'a Group),
+}
+
+impl At<'_> {
+    /// Whether it is a group that was added.
+    pub(super) fn is_added(self) -> bool {
+        matches!(self, Self::Group(group) if group.rows.is_empty())
+    }
 }
 
 pub(super) struct Scope<'a> {
@@ -41,7 +50,13 @@ impl<'a> Scope<'a> {
         }
     }
 
-    pub(super) fn groups(&self, rows: Vec<usize>) -> Result<Vec<Group>, SqlError> {
+    /// One group for each value of what the statement groups by, and for each window of `series`
+    /// in its interval that is none of them.
+    pub(super) fn groups(
+        &self,
+        rows: Vec<usize>,
+        series: Option<(&Series, &Range<i64>)>,
+    ) -> Result<Vec<Group>, SqlError> {
         if self.group_by.is_empty() {
             let keys = Vec::new();
             return Ok(vec![Group { keys, rows }]);
@@ -60,6 +75,14 @@ impl<'a> Scope<'a> {
                 groups.len() - 1
             });
             groups[at].rows.push(row);
+        }
+        if let Some((series, span)) = series {
+            let known = groups.iter().map(|group| group.keys[0].to_string());
+            let missing = series.missing(span, known)?;
+            groups.extend(missing.into_iter().map(|window| Group {
+                keys: vec![window],
+                rows: Vec::new(),
+            }));
         }
         // In an order that depends on nothing else, where the statement asks for none.
         groups.sort_by(|a, b| {

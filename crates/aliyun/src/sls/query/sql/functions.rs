@@ -2,12 +2,13 @@
 
 use super::{
     SqlError,
+    series::Series,
     time::{Civil, date_trunc},
     value::Value,
 };
 
 /// The functions of one row.
-const FUNCTIONS: [&str; 21] = [
+const FUNCTIONS: [&str; 22] = [
     "abs",
     "ceil",
     "ceiling",
@@ -26,6 +27,7 @@ const FUNCTIONS: [&str; 21] = [
     "strpos",
     "substr",
     "substring",
+    "time_series",
     "to_unixtime",
     "trim",
     "upper",
@@ -88,6 +90,10 @@ pub(crate) fn call(name: &str, args: &[Value]) -> Result<Value, SqlError> {
         ("date_format", [at, pattern]) => Civil::from_unix(seconds(name, at)?)
             .format(&pattern.to_string())
             .map(Value::Text),
+        ("time_series", [at, window, format, padding]) => {
+            let [window, format, padding] = [window, format, padding].map(Value::to_string);
+            Series::new(&window, &format, &padding)?.shown(seconds(name, at)?)
+        }
         _ => Err(SqlError::new(format!(
             "function {name} with {} arguments is not supported",
             args.len()

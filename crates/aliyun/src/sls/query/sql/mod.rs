@@ -7,7 +7,7 @@
 //! # Layout
 //! - `lex`, [`parse`] and `expr`: text to `ast`.
 //! - `value`: values and operators; `functions` and `time`: functions of one row; `aggregate`:
-//!   of many.
+//!   of many; `series`: windows of time.
 //! - `plan`: names resolved; `eval`: expressions over rows; [`run`]: a statement over rows.
 
 mod aggregate;
@@ -19,6 +19,7 @@ mod lex;
 mod parse;
 mod plan;
 mod run;
+mod series;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -110,7 +110,7 @@ fn check_functions(expr: &Expr) -> Result<(), SqlError> {
     expr.parts().into_iter().try_for_each(check_functions)
 }
 
-fn has_aggregate(expr: &Expr) -> bool {
+pub(super) fn has_aggregate(expr: &Expr) -> bool {
     matches!(expr, Expr::Call(call) if is_aggregate(&call.name))
         || expr.parts().into_iter().any(has_aggregate)
 }

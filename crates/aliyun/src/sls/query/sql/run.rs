@@ -2,13 +2,14 @@
 //!
 //! It reads a table's wanted columns once and keeps rows in memory: its callers bound them.
 
-use std::{cmp::Ordering, collections::HashSet};
+use std::{cmp::Ordering, collections::HashSet, ops::Range};
 
 use super::{
     ROWS_DEFAULT, ROWS_MAX, SqlError,
     ast::{Expr, From, Select},
     eval::{At, Scope},
-    plan::Plan,
+    plan::{Plan, has_aggregate},
+    series::Series,
     value::Value,
 };
 
@@ -24,24 +25,29 @@ pub struct Relation {
 /// Reads the given columns of a log, or all of them.
 pub type Reader<'a> = dyn Fn(Option<&[String]>) -> Result<Relation, SqlError> + 'a;
 
-/// Answers `select`; `log` reads the log.
+/// Answers `select` about the seconds of `span`; `log` reads the log.
 ///
 /// # Errors
 /// When the statement cannot be answered, or `log` fails.
-pub fn run(select: &Select, log: &Reader<'_>) -> Result<Relation, SqlError> {
+pub fn run(select: &Select, log: &Reader<'_>, span: &Range<i64>) -> Result<Relation, SqlError> {
     let limit = select.limit.unwrap_or(ROWS_DEFAULT);
     if limit > ROWS_MAX {
         return Err(SqlError::new(format!("LIMIT is at most {ROWS_MAX}")));
     }
-    answer(select, log, limit)
+    answer(select, log, span, limit)
 }
 
-fn answer(select: &Select, log: &Reader<'_>, limit: usize) -> Result<Relation, SqlError> {
+fn answer(
+    select: &Select,
+    log: &Reader<'_>,
+    span: &Range<i64>,
+    limit: usize,
+) -> Result<Relation, SqlError> {
     let plan = Plan::of(select)?;
     let source = match &select.from {
         From::Log => log(plan.columns.as_deref())?,
         // Only the outermost statement has a limit of its own accord.
-        From::Select(inner) => answer(inner, log, inner.limit.unwrap_or(usize::MAX))?,
+        From::Select(inner) => answer(inner, log, span, inner.limit.unwrap_or(usize::MAX))?,
     };
     let scope = Scope::new(&source, &plan);
     let mut kept = Vec::new();
@@ -55,9 +61,10 @@ fn answer(select: &Select, log: &Reader<'_>, limit: usize) -> Result<Relation, S
         }
     }
     let (columns, items) = plan.selected(&source.columns);
+    let series = Series::grouping(&plan.group_by)?;
     let groups = plan
         .grouped
-        .then(|| scope.groups(kept.clone()))
+        .then(|| scope.groups(kept.clone(), series.as_ref().map(|series| (series, span))))
         .transpose()?;
     let places: Vec<At<'_>> = match &groups {
         Some(groups) => groups.iter().map(At::Group).collect(),
@@ -70,7 +77,10 @@ fn answer(select: &Select, log: &Reader<'_>, limit: usize) -> Result<Relation, S
         {
             continue;
         }
-        let value = |expr: &Expr| scope.value(expr, at);
+        let value = |expr: &Expr| match &series {
+            Some(series) if at.is_added() && has_aggregate(expr) => Ok(series.fill.clone()),
+            _ => scope.value(expr, at),
+        };
         let row: Vec<Value> = items.iter().map(value).collect::<Result<_, _>>()?;
         let order = plan.order_by.iter().map(|(expr, _)| value(expr));
         rows.push((order.collect::<Result<Vec<_>, _>>()?, row));

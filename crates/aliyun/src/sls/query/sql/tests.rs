@@ -37,7 +37,7 @@ fn log(wanted: Option<&[String]>) -> Result<Relation, SqlError> {
 }
 
 fn ask(sql: &str) -> Result<Vec<String>, SqlError> {
-    let relation = run(&parse(sql)?, &log)?;
+    let relation = run(&parse(sql)?, &log, &(0..300))?;
     let header = relation.columns.join(",");
     let row = |row: Vec<Value>| {
         row.iter()
@@ -102,6 +102,88 @@ fn time_buckets_where_having_and_positions() {
 }
 
 #[test]
+fn charts_as_dashboards_usually_ask_for_them() {
+    assert_answer(
+        "select date_format(from_unixtime(__time__ - __time__% 60), '%H:%i:%S') as minutes, \
+         approx_distinct(node) as uv, count(1) as pv, avg(latency) as avg group by minutes \
+         order by minutes asc limit 100000",
+        &[
+            "minutes,uv,pv,avg",
+            "08:01:00,1,3,10.0",
+            "08:02:00,1,2,25.0",
+        ],
+    );
+    assert_answer(
+        "SELECT DATE_FORMAT(DATE_TRUNC('minute', __time__), '%m-%d %H:%i') AS t, outcome, \
+         COUNT(*) AS pv GROUP BY t, outcome ORDER BY t ASC, pv DESC LIMIT 10000;",
+        &[
+            "t,outcome,pv",
+            "01-01 08:01,won,2",
+            "01-01 08:01,missed,1",
+            "01-01 08:02,missed,1",
+            "01-01 08:02,rejected,1",
+        ],
+    );
+    assert_answer(
+        "select date_trunc('hour', from_unixtime(__time__)) as time, \
+         round(count_if(outcome = 'won') * 100.0 / count(*), 2) as won group by 1 order by time",
+        &["time,won", "1970-01-01 08:00:00.000,40.0"],
+    );
+    assert_answer(
+        "select from_unixtime(__time__ - __time__ % 300) as time, max(latency) as most \
+         group by __time__ - __time__ % 300",
+        &["time,most", "1970-01-01 08:00:00.000,30"],
+    );
+}
+
+#[test]
+fn windows_without_logs_are_padded() {
+    assert_answer(
+        "select time_series(__time__, '1m', '%H:%i:%s' ,'0') as Time, count(1) as PV, \
+         avg(latency) as l group by Time order by Time limit 100",
+        &[
+            "Time,PV,l",
+            "08:00:00,0,0",
+            "08:01:00,3,10.0",
+            "08:02:00,2,25.0",
+            "08:03:00,0,0",
+            "08:04:00,0,0",
+        ],
+    );
+    assert_answer(
+        "select time_series(__time__, '2m', '%H:%i', 'null') as t, sum(weight) as n from log \
+         where node = 'b' group by t order by t",
+        &["t,n", "08:00,null", "08:02,8", "08:04,null"],
+    );
+    // Two kinds of groups: what is there, and no more. And as a function of one row.
+    assert_answer(
+        "select time_series(__time__, '1h', '%H', '0') as t, node, count(*) as n group by t, node",
+        &["t,node,n", "08,a,3", "08,b,2"],
+    );
+    assert_answer(
+        "select time_series(seq, '1d', '%d %T', '0') as t limit 1",
+        &["t", "01 00:00:00"],
+    );
+    for (arguments, word) in [
+        ("__time__, '1x', '%H', '0'", "1x"),
+        ("__time__, '0m', '%H', '0'", "0m"),
+        ("__time__, '', '%H', '0'", "window"),
+        ("__time__, '中', '%H', '0'", "中"),
+        ("__time__, '9223372036854775807d', '%H', '0'", "window"),
+        ("__time__, '1m', '%H', 'avg'", "avg"),
+        ("__time__, '1m', '%Q', '0'", "%Q"),
+        ("__time__, '1m'", "time_series"),
+    ] {
+        let sql = format!("select time_series({arguments}) as t, count(*) group by t");
+        let error = ask(&sql).expect_err(&sql);
+        assert!(error.0.contains(word), "{sql}: {error}");
+    }
+    let long = parse("select time_series(__time__, '1s', '%T', '0') as t, count(*) group by t");
+    let error = run(&long.expect("fine"), &log, &(0..1_000_000)).expect_err("too many");
+    assert!(error.0.contains("windows"), "{error}");
+}
+
+#[test]
 fn functions_of_many_rows() {
     assert_answer(
         "select count(*), count(latency), count(distinct node) as nodes, sum(weight), \
@@ -156,7 +238,7 @@ fn rows_are_limited_unless_asked_otherwise() {
             rows: (0..300).map(|n| vec![Value::Int(n)]).collect(),
         })
     };
-    let rows = |sql: &str| run(&parse(sql).expect("fine"), &many).map(|r| r.rows.len());
+    let rows = |sql: &str| run(&parse(sql).expect("fine"), &many, &(0..1)).map(|r| r.rows.len());
     assert_eq!(rows("select n"), Ok(ROWS_DEFAULT));
     assert_eq!(rows("select n limit 250"), Ok(250));
     assert_eq!(rows("select n from (select n from log) limit 290"), Ok(290));

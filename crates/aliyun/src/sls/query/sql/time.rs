@@ -3,7 +3,7 @@
 use super::{SqlError, value::Value};
 
 /// How far the session's time zone is ahead of UTC, in seconds.
-const ZONE_SECONDS: i64 = 8 * 3_600;
+pub(crate) const ZONE_SECONDS: i64 = 8 * 3_600;
 /// Seconds of a day.
 const DAY: i64 = 86_400;
 
