@@ -5,6 +5,7 @@
 
 mod backends;
 mod cloud;
+mod file;
 #[cfg(test)]
 mod tests;
 
@@ -350,7 +351,7 @@ impl Settings {
         };
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-        let file: Self = toml::from_str(&text)
+        let file = file::read(&text)
             .with_context(|| format!("in the configuration file {}", path.display()))?;
         fill_from!(self, file:
             listen admin_listen inner_listen lan public_url data_dir database_url db_host db_port

@@ -109,7 +109,7 @@ impl Secrets {
     /// it. For processes that share that ledger.
     ///
     /// # Errors
-    /// When the ledger does not answer.
+    /// When the ledger does not answer, or has one that is too short.
     pub async fn shared(told: Told, needed: Needed, ledger: &ServerLedger) -> anyhow::Result<Self> {
         let token_secret = told_or_shared(TOKEN_SECRET, told.token_secret, ledger).await?;
         let service_key = match needed.service_key {
@@ -176,7 +176,8 @@ async fn told_or_shared(
             true => tracing::info!("{name} is not set: one was drawn and is kept in the ledger"),
             false => tracing::info!("{name} is not set: it is the ledger's"),
         }
-        return Ok(secret.value);
+        // Somebody may have written to the table by hand.
+        return long_enough(name, secret.value).context("in the ledger's table `secrets`");
     };
     let made = ledger.secret_if_made(name).await;
     if made.is_ok_and(|made| made.is_some_and(|made| made != told)) {

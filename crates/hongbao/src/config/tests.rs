@@ -78,6 +78,34 @@ fn the_file_s_mistakes_are_named() {
     );
     let wrong = format!("{:#}", from_file("threads = 'many'").unwrap_err());
     assert!(wrong.contains("threads"), "{wrong}");
+    assert!(
+        wrong.contains("line 1") && wrong.contains("expected"),
+        "{wrong}"
+    );
+    let later = format!("{:#}", from_file("lan = true\nlisten = 5").unwrap_err());
+    assert!(later.contains("line 2, `listen`"), "{later}");
+}
+
+#[test]
+fn the_file_s_mistakes_are_said_without_its_values() {
+    for text in [
+        "access_key_secret = 7357",
+        "access_key_secret = sesame7357",
+        "access_key_secret = 'sesame7357",
+        "access_key_secret = \"\"\"\nsesame7357",
+        "token_secret = ['sesame7357']",
+        "token_secret = { sesame7357 = 1 }",
+        "database_url = mysql://u:sesame7357@h/d",
+        "threads = 'sesame7357'",
+        "threads = \"ses\\\"ame7357\"",
+        "db_passwd = 'a'\ndb_passwd = 'sesame7357'",
+        "access_key_secret 'sesame7357'",
+        "'sesame7357'",
+    ] {
+        let said = format!("{:#}", from_file(text).unwrap_err());
+        assert!(!said.contains("7357"), "{text}: {said}");
+        assert!(said.contains("line "), "{text}: {said}");
+    }
 }
 
 #[test]

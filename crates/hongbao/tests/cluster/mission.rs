@@ -181,6 +181,36 @@ async fn one_redpacket_ships_the_log_from_a_data_directory() {
     assert!(first.stop().success());
 }
 
+#[test]
+fn a_secret_that_is_too_short_is_refused_wherever_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::new(folder.path());
+    let env = names("http://127.0.0.1:9", "127.0.0.1");
+    let database = &env[2].1;
+    let checked = || {
+        let mut command = plan.command(&["check", "--for", "account"]);
+        command.env_remove("HONGBAO_TOKEN_SECRET");
+        command.env_remove("HONGBAO_SERVICE_KEY");
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        let output = command.output().expect("the binary runs");
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    };
+    let (code, said) = checked();
+    assert_eq!(code, Some(0), "{said}");
+    MariaDb::shared().sql(&format!(
+        "UPDATE `{database}`.secrets SET value = 'sesame' WHERE name = 'HONGBAO_TOKEN_SECRET'"
+    ));
+    let (code, said) = checked();
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("HONGBAO_TOKEN_SECRET has 6 bytes"), "{said}");
+    assert!(said.contains("secrets"), "{said}");
+    assert!(!said.contains("sesame"), "{said}");
+}
+
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
