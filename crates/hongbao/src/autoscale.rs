@@ -27,9 +27,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    check::EXIT_CONFIG,
     config::{LogFormat, Settings},
-    serve::StopSignals,
+    serve::{StopSignals, misconfigured},
     telemetry,
 };
 
@@ -144,7 +143,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Scales until SIGTERM or Ctrl-C.
 ///
 /// # Errors
-/// When the port or Docker's address cannot be used.
+/// When the port cannot be used.
 pub async fn run(args: AutoscaleArgs) -> anyhow::Result<ExitCode> {
     let mut stop_signals = StopSignals::new()?;
     telemetry::log(&Settings {
@@ -153,23 +152,24 @@ pub async fn run(args: AutoscaleArgs) -> anyhow::Result<ExitCode> {
         ..Settings::default()
     })?;
     if let Err(error) = check(&args) {
-        eprintln!("hongbao: {error:#}");
-        return Ok(ExitCode::from(EXIT_CONFIG));
+        return Ok(misconfigured(&error));
     }
     let address = address(&args);
-    let docker = Docker::at(&address)?;
+    let docker = match Docker::at(&address) {
+        Ok(docker) => docker,
+        Err(error) => return Ok(misconfigured(&error.into())),
+    };
     let listener = TcpListener::bind(args.listen).await;
     let listener =
         listener.with_context(|| format!("--listen: cannot listen on {}", args.listen))?;
     let projects = match projects(&args, &docker).await {
         Ok(projects) => projects,
         Err(Unknown { why, may_pass }) => {
-            eprintln!("hongbao: {why:#}");
-            return Ok(match may_pass {
+            return match may_pass {
                 // Whoever supervises this tries again.
-                true => ExitCode::FAILURE,
-                false => ExitCode::from(EXIT_CONFIG),
-            });
+                true => Err(why),
+                false => Ok(misconfigured(&why)),
+            };
         }
     };
     let pulse = Arc::new(Pulse::new(args.interval));

@@ -102,6 +102,13 @@ fn is_redis(url: &str) -> bool {
     schemes.iter().any(|scheme| url.starts_with(scheme))
 }
 
+/// `url`, which `variable` holds.
+fn redis_at(variable: &str, url: &str) -> anyhow::Result<String> {
+    let understood = queue::redis::understands(url);
+    understood.with_context(|| format!("{variable} {}", without_password(url)))?;
+    Ok(url.to_owned())
+}
+
 impl Settings {
     /// Where the ledger is.
     ///
@@ -175,7 +182,9 @@ impl Settings {
                 without_password(url)
             ),
             (None | Some("memory:"), None) => Ok(QueueAt::Memory),
-            (Some(url), None) if is_redis(url) => Ok(QueueAt::Redis(url.to_owned())),
+            (Some(url), None) if is_redis(url) => {
+                Ok(QueueAt::Redis(redis_at("HONGBAO_QUEUE_URL", url)?))
+            }
             (Some(url), None) if is_mns(url) => Ok(QueueAt::Mns(self.mns_at(url)?)),
             (Some(url), None) => bail!(
                 "HONGBAO_QUEUE_URL must be memory:, redis://HOST:PORT, \
@@ -204,7 +213,9 @@ impl Settings {
             }
             Some("memory:") => Ok(AttemptsAt::Memory),
             Some("ledger:") => Ok(AttemptsAt::Ledger),
-            Some(url) if is_redis(url) => Ok(AttemptsAt::Redis(url.to_owned())),
+            Some(url) if is_redis(url) => {
+                Ok(AttemptsAt::Redis(redis_at("HONGBAO_ATTEMPTS_URL", url)?))
+            }
             Some(url) => bail!(
                 "HONGBAO_ATTEMPTS_URL must be ledger:, memory:, redis://HOST:PORT or \
                  redis+cluster://HOST:PORT,HOST:PORT, and is `{}`",
@@ -342,7 +353,12 @@ mod tests {
                 "{url}"
             );
         }
-        for url in ["oracle://bob:sesame@h/d?key=sesame", "sesame", "sqlite://"] {
+        for url in [
+            "oracle://bob:sesame@h/d?key=sesame",
+            "sesame",
+            "sqlite://",
+            "redis://:sesame@h:port",
+        ] {
             let settings = with(url);
             for refused in [
                 database(&settings).unwrap_err(),

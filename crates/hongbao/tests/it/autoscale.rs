@@ -34,7 +34,7 @@ fn what_cannot_work_is_refused() {
     // A Docker that is away may come: no reason to be left stopped.
     refused(folder.path(), &told, 1, "--project");
     let told = [&["--project", "p", "--docker", "here"], &listen[..]].concat();
-    refused(folder.path(), &told, 1, "unix:///PATH");
+    refused(folder.path(), &told, 78, "unix:///PATH");
     refused(folder.path(), &["--interval=-1"], 78, "86400 seconds");
 }
 

@@ -55,6 +55,11 @@ fn one_of_several_services_refuses_what_cannot_be_shared() {
         &[],
         "HONGBAO_ACCOUNT_URL",
     );
+    for variable in ["HONGBAO_QUEUE_URL", "HONGBAO_ATTEMPTS_URL"] {
+        let no_port = (variable, "redis://:sesame@h:port");
+        let with = [DATABASE, QUEUE, ACCOUNT, no_port];
+        refused(&["redpacket"], &with, &[], variable);
+    }
     let alone = ("HONGBAO_ATTEMPTS_URL", "memory:");
     refused(&["account"], &[DATABASE, QUEUE, alone], &[], alone.0);
 }

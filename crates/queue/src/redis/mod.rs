@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 pub use self::{
     link::{Link, LinkError, Script},
-    target::OpenError,
+    target::{OpenError, understands},
 };
 pub use ::redis::Value;
 

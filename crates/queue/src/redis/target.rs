@@ -32,6 +32,14 @@ pub enum OpenError {
     Refused(#[from] RedisError),
 }
 
+/// Whether `url` can be one of Redis; nothing is connected.
+///
+/// # Errors
+/// Why it cannot.
+pub fn understands(url: &str) -> Result<(), OpenError> {
+    Target::parse(url, CONNECT_TIMEOUT).map(drop)
+}
+
 impl Target {
     pub(super) fn parse(url: &str, call_timeout: Duration) -> Result<Self, OpenError> {
         let (scheme, rest) = url.split_once("://").ok_or(OpenError::Form)?;
