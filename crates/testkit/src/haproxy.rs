@@ -122,7 +122,7 @@ impl HaProxy {
 }
 
 /// The names of the servers of a backend, as `redpacket-1`, that the HAProxy whose admin port is at
-/// `admin` believes to be up; those that are asked only when no other is up are left out.
+/// `admin` believes to be up.
 ///
 /// # Errors
 /// When it does not tell.
@@ -137,7 +137,7 @@ pub fn up(admin: &str, backend: &str) -> io::Result<Vec<String>> {
     // Columns 0, 1 and 17 are the proxy, the server and its status.
     let up = rows
         .filter(|row| row.len() > 17 && row[0] == backend && row[17].starts_with("UP"))
-        .filter(|row| row[1] != "BACKEND" && !row[1].starts_with("anyway"))
+        .filter(|row| row[1] != "BACKEND")
         .map(|row| row[1].to_owned());
     Ok(up.collect())
 }

@@ -42,8 +42,10 @@ use crate::{
 
 /// Logins a minute and address, when nothing else is said.
 const LOGINS_PER_MINUTE: u32 = 120;
-/// How long after a failed ask the account service is asked again before it counts as away.
-const ASK_ACCOUNT_AGAIN_AFTER: Duration = Duration::from_millis(700);
+/// How long the account service may say no before it counts as away: longer than a replica says so
+/// that drains, which the balancer goes on asking until it has noticed. All of redpacket hear of it
+/// at once; were they not ready for that, nobody would be.
+const ACCOUNT_AWAY_AFTER: Duration = Duration::from_secs(5);
 /// How long a monitor leads that is alone on its ledger: nobody waits to take over.
 const LEASE_ALONE: Duration = Duration::from_secs(600);
 /// How long one of several leads without renewing: how long a dead leader is waited for.
@@ -250,16 +252,15 @@ impl<'a> Shared<'a> {
         if let Some(account) = account {
             let account = move || {
                 let account = account.clone();
-                async move {
-                    // One replica that has just gone does not take this one away, too.
-                    if account.ping().await.is_ok() {
-                        return Ok(());
-                    }
-                    tokio::time::sleep(ASK_ACCOUNT_AGAIN_AFTER).await;
-                    account.ping().await
-                }
+                async move { account.ping().await }
             };
-            tokio::spawn(readiness.clone().watch("account", account, stop.clone()));
+            let watch = readiness.clone().watch_patiently(
+                "account",
+                ACCOUNT_AWAY_AFTER,
+                account,
+                stop.clone(),
+            );
+            tokio::spawn(watch);
         }
     }
 

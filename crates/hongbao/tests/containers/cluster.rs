@@ -143,6 +143,39 @@ impl Cluster {
         logs.collect()
     }
 
+    /// What every container has said between two instants, in seconds since the Unix epoch.
+    pub(crate) fn logs_of(&self, from: f64, to: f64) -> String {
+        let project = format!("label=com.docker.compose.project={PROJECT}");
+        let all = [
+            "ps",
+            "--all",
+            "--filter",
+            &project,
+            "--format",
+            "{{.Names}}",
+        ];
+        let (from, to) = (format!("{from:.3}"), format!("{to:.3}"));
+        let mut said = Vec::new();
+        for name in self.engine.docker(&all).lines() {
+            let logs = [
+                "logs",
+                "--timestamps",
+                "--since",
+                &from,
+                "--until",
+                &to,
+                name,
+            ];
+            let log = self.engine.try_output(&logs);
+            said.extend(log.lines().filter_map(|line| {
+                let (at, line) = line.split_once(' ')?;
+                Some(format!("{at} {name}: {line}"))
+            }));
+        }
+        said.sort();
+        said.join("\n")
+    }
+
     /// The names of the running containers of a service, oldest number first.
     pub(crate) fn containers(&self, service: &str) -> Vec<String> {
         let project = format!("label=com.docker.compose.project={PROJECT}");

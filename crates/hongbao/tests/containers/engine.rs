@@ -62,6 +62,11 @@ impl Engine {
         self.run(args).status.success()
     }
 
+    /// What `docker ARGS` says, whether it succeeds or not.
+    pub(crate) fn try_output(&self, args: &[&str]) -> String {
+        said(&self.run(args))
+    }
+
     /// Kills the first process of a container, as a crash would; Docker takes `docker kill` for the
     /// operator's will, and restarts nothing.
     pub(crate) fn crash(&self, container: &str) {

@@ -4,22 +4,26 @@
 //!
 //! One long test, because bringing it all up is the dearest part; each step prints what it took.
 //! Nothing is asserted about time but that nothing takes for ever. `make soak` does each step
-//! `ROUNDS` times as often, and only there is every container restarted under load: see [`story`].
+//! `ROUNDS` times as often; `ONLY=rolling` leaves out all steps but that one.
 //!
 //! # Layout
 //! - [`engine`]: Docker's engine and its commands. [`cluster`]: the template, up and down.
-//! - [`story`]: the steps in their order. [`kills`], [`scaling`], [`rolling`], [`network`]: each of
-//!   them.
+//! - [`story`]: the steps in their order. [`away`], [`kills`], [`network`], [`rolling`], [`scaling`]:
+//!   each of them.
+//! - [`steady`]: users of whom nobody may be turned away. [`machine`]: whether it stood still.
 //! - [`refusal`]: what Compose says without secrets.
 //! - the rest is shared with the tests of replicas that are plain processes.
 
+mod away;
 mod cluster;
 mod engine;
 mod kills;
+mod machine;
 mod network;
 mod refusal;
 mod rolling;
 mod scaling;
+mod steady;
 mod story;
 
 #[path = "../it/crash/books.rs"]
@@ -39,8 +43,6 @@ mod sample;
 #[path = "../it/server.rs"]
 #[expect(dead_code, reason = "shared with tests/it, which starts processes")]
 mod server;
-#[path = "../cluster/steady.rs"]
-mod steady;
 #[path = "../cluster/storm.rs"]
 #[expect(
     dead_code,

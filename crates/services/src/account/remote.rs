@@ -201,7 +201,11 @@ impl RemoteAccount {
             if head.status.is_success() {
                 self.answered_at.store(connection.port, Ordering::Relaxed);
             }
-            self.keep(connection);
+            // A replica that cannot decide now is not asked again over the same connection: the next
+            // one may lead to another.
+            if head.status != StatusCode::SERVICE_UNAVAILABLE {
+                self.keep(connection);
+            }
             return Ok((head.status, body.to_bytes()));
         }
     }

@@ -16,6 +16,7 @@ use std::{
 use axum::{Json, Router, extract::State, routing::get};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -86,12 +87,39 @@ impl Readiness {
         Answer: Future<Output = Result<(), Cause>>,
         Cause: std::fmt::Display,
     {
+        self.watch_patiently(part, Duration::ZERO, check, stop)
+            .await;
+    }
+
+    /// As [`Self::watch`], but once `part` was ready, it is not before each answer of the last
+    /// `patience` was a no. For a part of several replicas behind a balancer: the no of one says
+    /// nothing about the others, and all who ask would believe it at the same time.
+    pub async fn watch_patiently<Check, Answer, Cause>(
+        self: Arc<Self>,
+        part: &'static str,
+        patience: Duration,
+        check: Check,
+        stop: CancellationToken,
+    ) where
+        Check: Fn() -> Answer,
+        Answer: Future<Output = Result<(), Cause>>,
+        Cause: std::fmt::Display,
+    {
+        let mut last_ready: Option<Instant> = None;
         loop {
             let heard = match tokio::time::timeout(ANSWER_WITHIN, check()).await {
                 Ok(answer) => answer.map_err(|cause| cause.to_string()),
                 Err(_late) => Err(format!("did not answer within {ANSWER_WITHIN:?}")),
             };
-            self.report(part, heard);
+            if heard.is_ok() {
+                last_ready = Some(Instant::now());
+            }
+            match heard {
+                Err(cause) if last_ready.is_some_and(|ready| ready.elapsed() < patience) => {
+                    tracing::debug!(part, cause, "a no that does not count yet");
+                }
+                heard => self.report(part, heard),
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(ASK_EVERY) => {}
@@ -248,6 +276,36 @@ mod tests {
         let watch = tokio::spawn(readiness.clone().watch("ledger", hangs, stop.clone()));
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(readiness.check().is_err());
+        stop.cancel();
+        watch.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_outlasts_a_no_and_not_an_absence() {
+        let readiness = Readiness::expecting(&["account"]);
+        let stop = CancellationToken::new();
+        let began = Instant::now();
+        // Away at first; then there, with a gap of four seconds; and gone from the twentieth on.
+        let check = move || async move {
+            match began.elapsed().as_secs() {
+                0..3 | 10..14 | 20.. => Err("no"),
+                _ => Ok(()),
+            }
+        };
+        let patience = Duration::from_secs(5);
+        let watch = readiness
+            .clone()
+            .watch_patiently("account", patience, check, stop.clone());
+        let watch = tokio::spawn(watch);
+        let mut ready = Vec::new();
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if readiness.check().is_ok() {
+                ready.push(began.elapsed().as_secs());
+            }
+        }
+        assert_eq!((ready.first(), ready.last()), (Some(&4), Some(&24)));
+        assert_eq!(ready.len(), 21, "a gap counted: {ready:?}");
         stop.cancel();
         watch.await.unwrap();
     }

@@ -161,6 +161,20 @@ async fn an_answer_that_makes_no_sense_decides_nothing() {
     assert!(withdrawn.is_err(), "there is no such route");
 }
 
+#[tokio::test]
+async fn a_connection_to_a_replica_that_cannot_decide_now_is_not_kept() {
+    for (status, kept) in [(503, 0), (400, 1)] {
+        let (listener, url) = listen().await;
+        let status = StatusCode::from_u16(status).unwrap();
+        let router = Router::new().route("/account/verify", post(async move || status));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let account = RemoteAccount::new(&url, KEY).unwrap();
+        let refused = account.admit(CAMPAIGN, &[attempt("ann", None)]).await;
+        assert!(refused.is_err());
+        assert_eq!(account.idle.lock().unwrap().len(), kept, "{status}");
+    }
+}
+
 #[test]
 fn urls_are_a_host_and_perhaps_a_port() {
     for good in [
