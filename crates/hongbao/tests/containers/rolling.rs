@@ -24,7 +24,7 @@ pub(crate) async fn restart(cluster: &Cluster) {
             block_in_place(|| {
                 thread::scope(|scope| {
                     for container in &some {
-                        let restart = ["restart", "--time", "25", container];
+                        let restart = ["restart", "-t", "30", container];
                         scope.spawn(move || cluster.engine.docker(&restart));
                     }
                 });
