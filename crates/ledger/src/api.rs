@@ -76,7 +76,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// Campaigns changed after `version`, by ascending version.
     async fn campaigns_since(&self, version: i64) -> Result<Vec<Campaign>>;
 
-    /// Changes title, end or rules, unless closed.
+    /// Changes title, end or rules, unless closed, or changed since `patch.version`
+    /// where there is one.
     async fn patch_campaign(&self, id: CampaignId, patch: CampaignPatch) -> Result<Change>;
 
     /// Pauses, unless closed.
@@ -99,6 +100,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// Closes every fence slot and writes the refund of what is left, in one transaction. A
     /// repeat finds the refund that is there. `None`: no such campaign.
     async fn close_campaign(&self, id: CampaignId) -> Result<Option<Refund>>;
+
+    /// As [`Self::close_campaign`] for a campaign whose end has come and that no audit has halted,
+    /// judged under the lock of the write; `None` for any other.
+    async fn close_ended_campaign(&self, id: CampaignId) -> Result<Option<Refund>>;
 
     /// Stops claims of a campaign because an audit found a difference.
     async fn halt_campaign(&self, id: CampaignId, reason: &str) -> Result<()>;

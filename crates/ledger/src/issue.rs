@@ -74,6 +74,26 @@ pub(crate) fn top_up(
     }))
 }
 
+/// Which campaigns a close is meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closes {
+    /// Any: the organiser wants it.
+    Always,
+    /// One whose end has come. It may have been put off since whoever closes has read it, and a
+    /// refund by books that an audit found wrong is for a person to decide.
+    Ended,
+}
+
+impl Closes {
+    /// Whether it is meant for a campaign with this end.
+    pub(crate) fn is_meant_for(self, ends_at: Timestamp, halted: bool, now: Timestamp) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Ended => ends_at <= now && !halted,
+        }
+    }
+}
+
 /// What a close gives back: the budget of `tranches` without the `claims`.
 pub(crate) fn refund(
     id: CampaignId,

@@ -194,6 +194,8 @@ pub struct CampaignPatch {
     pub ends_at: Option<Timestamp>,
     /// New rules, whole.
     pub rules: Option<Rules>,
+    /// The version of the campaign that the change was decided from, where it depends on one.
+    pub version: Option<i64>,
 }
 
 /// What became of a change to a campaign.
@@ -203,6 +205,8 @@ pub enum Change {
     Done,
     /// It was so already.
     Unchanged,
+    /// The campaign is not the one any more that the change was decided from; nothing was done.
+    Overtaken,
     /// The campaign is closed.
     Ended,
     /// There is no such campaign.

@@ -32,6 +32,29 @@ impl Clock for SystemClock {
     }
 }
 
+/// The time of a clock when this began, and the time that has gone by since: whatever becomes of
+/// that clock, this one goes on evenly.
+pub(crate) struct EvenClock {
+    began_at: Timestamp,
+    began: Instant,
+}
+
+impl EvenClock {
+    /// Begins at `clock`'s time.
+    pub(crate) fn from(clock: &dyn Clock) -> Self {
+        Self {
+            began_at: clock.now(),
+            began: Instant::now(),
+        }
+    }
+}
+
+impl Clock for EvenClock {
+    fn now(&self) -> Timestamp {
+        self.began_at.plus_micros(micros(self.began.elapsed()))
+    }
+}
+
 /// Time since some fixed moment; never goes back.
 type Monotonic = Arc<dyn Fn() -> Duration + Send + Sync>;
 

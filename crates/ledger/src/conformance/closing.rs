@@ -95,6 +95,42 @@ pub async fn claims_and_close_exclude_each_other(bench: Bench) {
     }
 }
 
+/// Whoever closes a campaign because its end has come is told no where that was put off, and
+/// where an audit has halted it.
+pub async fn an_end_that_was_put_off_closes_nothing(bench: Bench) {
+    let mut rain = Rain::open(&bench, 8, WinLimit::ONE).await;
+    let (ledger, id) = (rain.ledger.clone(), rain.campaign.id);
+    assert_eq!(ledger.close_ended_campaign(id).await.unwrap(), None);
+    let end_now = CampaignPatch {
+        ends_at: Some(ledger.now()),
+        ..CampaignPatch::default()
+    };
+    assert_eq!(
+        ledger.patch_campaign(id, end_now).await.unwrap(),
+        Change::Done
+    );
+    ledger.halt_campaign(id, "a difference").await.unwrap();
+    assert_eq!(ledger.close_ended_campaign(id).await.unwrap(), None);
+    rain.read_again().await;
+    assert_eq!(rain.campaign.closed_at, None);
+    // A person may close it all the same; whoever comes after that finds the refund.
+    let refund = ledger.close_campaign(id).await.unwrap();
+    assert_eq!(ledger.close_ended_campaign(id).await.unwrap(), refund);
+
+    let rain = Rain::open(&bench, 8, WinLimit::ONE).await;
+    let (ledger, id) = (rain.ledger.clone(), rain.campaign.id);
+    let end_now = CampaignPatch {
+        ends_at: Some(ledger.now()),
+        ..CampaignPatch::default()
+    };
+    assert_eq!(
+        ledger.patch_campaign(id, end_now).await.unwrap(),
+        Change::Done
+    );
+    let refund = ledger.close_ended_campaign(id).await.unwrap();
+    assert_eq!(refund.map(|refund| refund.packets), Some(8));
+}
+
 /// A closed campaign takes no change of any kind.
 pub async fn a_closed_campaign_changes_no_more(bench: Bench) {
     let mut rain = Rain::plan(&bench, 8, 2, WinLimit::ONE).await;

@@ -345,7 +345,17 @@ pub async fn a_patch_changes_what_it_names(bench: Bench) {
         title: Some("Later".into()),
         ends_at: Some(before.ends_at.plus_seconds(60)),
         rules: None,
+        version: Some(rain.campaign.version),
     };
+    // Decided from what the campaign was before the rules changed.
+    let overtaken = CampaignPatch {
+        version: Some(before.version),
+        ..patch.clone()
+    };
+    assert_eq!(
+        ledger.patch_campaign(id, overtaken).await.unwrap(),
+        Change::Overtaken
+    );
     assert_eq!(
         ledger.patch_campaign(id, patch).await.unwrap(),
         Change::Done

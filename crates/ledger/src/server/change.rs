@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     CampaignNo, CampaignPatch, Change, Idempotency, Once, Refund, TopUpRefused, WaveState, codec,
-    issue,
+    issue::{self, Closes},
 };
 
 /// What a change must know of the campaign first.
@@ -24,11 +24,14 @@ struct Head {
     paused_at: Option<Timestamp>,
     closed: bool,
     halted: bool,
+    ends_at: Timestamp,
+    version: i64,
 }
 
 /// Locks the campaign until the transaction ends.
 async fn lock(conn: &mut Conn, id: CampaignId) -> Result<Option<Head>, Fail> {
-    let sql = "SELECT no, paused_at, closed_at, halted FROM campaigns WHERE id = ? FOR UPDATE";
+    let sql = "SELECT no, paused_at, closed_at, halted, ends_at, version FROM campaigns \
+               WHERE id = ? FOR UPDATE";
     let row = conn.fetch_optional(sql, &values![id.0.as_bytes()]).await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(Head {
@@ -36,6 +39,8 @@ async fn lock(conn: &mut Conn, id: CampaignId) -> Result<Option<Head>, Fail> {
         paused_at: row.maybe_int(1)?.map(Timestamp::from_micros),
         closed: row.maybe_int(2)?.is_some(),
         halted: row.maybe_text(3)?.is_some(),
+        ends_at: Timestamp::from_micros(row.int(4)?),
+        version: row.int(5)?,
     }))
 }
 
@@ -74,6 +79,10 @@ pub(super) async fn patch(
         Ok(begun) => begun,
         Err(change) => return Ok(change),
     };
+    if patch.version.is_some_and(|version| version != head.version) {
+        tx.rollback().await?;
+        return Ok(Change::Overtaken);
+    }
     let sql = "SELECT title, ends_at, rules FROM campaigns WHERE no = ?";
     let before = tx.fetch_one(sql, &values![head.no.0]).await?;
     let title = patch.title.as_deref().unwrap_or(before.text(0)?);
@@ -170,8 +179,12 @@ pub(super) async fn top_up(
     Ok(Ok(Once::Done(id)))
 }
 
-/// See [`crate::Ledger::close_campaign`].
-pub(super) async fn close(inner: &Inner, id: CampaignId) -> Result<Option<Refund>, Fail> {
+/// See [`crate::Ledger::close_campaign`] and [`crate::Ledger::close_ended_campaign`].
+pub(super) async fn close(
+    inner: &Inner,
+    id: CampaignId,
+    closes: Closes,
+) -> Result<Option<Refund>, Fail> {
     let mut tx = inner.begin().await?;
     let Some(head) = lock(&mut tx, id).await? else {
         tx.rollback().await?;
@@ -180,6 +193,10 @@ pub(super) async fn close(inner: &Inner, id: CampaignId) -> Result<Option<Refund
     if let Some(refund) = refunds(&mut tx, head.no).await?.first() {
         tx.rollback().await?;
         return Ok(Some(*refund));
+    }
+    if !closes.is_meant_for(head.ends_at, head.halted, inner.now()) {
+        tx.rollback().await?;
+        return Ok(None);
     }
     // One after another in their order, as claims of several campaigns take them: whatever a
     // claim has begun is committed or gone then, and none begins before this is committed.

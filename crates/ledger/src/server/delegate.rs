@@ -14,7 +14,7 @@ use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
     Claimed, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign, NewUser,
     NodeId, Once, Organiser, Refund, Seen, TopUpRefused, Totals, User, Wave, Win, Winner,
-    WinnersQuery, api::Result,
+    WinnersQuery, api::Result, issue::Closes,
 };
 
 /// Makes a call that is one transaction, again after a deadlock or a lock time-out.
@@ -94,7 +94,11 @@ impl Ledger for ServerLedger {
     }
 
     async fn close_campaign(&self, id: CampaignId) -> Result<Option<Refund>> {
-        done!(change::close(&self.inner, id))
+        done!(change::close(&self.inner, id, Closes::Always))
+    }
+
+    async fn close_ended_campaign(&self, id: CampaignId) -> Result<Option<Refund>> {
+        done!(change::close(&self.inner, id, Closes::Ended))
     }
 
     async fn halt_campaign(&self, id: CampaignId, reason: &str) -> Result<()> {

@@ -17,7 +17,11 @@ use super::{
     pool::{Pool, Texts},
     sql::{Answer, Conn, SNAPSHOT_TIMEOUT, Tx},
 };
-use crate::{LedgerError, OpenError, bundling::Finished, time::LedgerClock};
+use crate::{
+    LedgerError, OpenError,
+    bundling::Finished,
+    time::{EvenClock, LedgerClock},
+};
 
 /// How long a transaction that writes may take, but for its COMMIT.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,7 +117,10 @@ impl ServerLedger {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        Self::open_with(url, clock, TimeSource::Database).await
+        // Only a measurement of the database's time is to move ours, and not this machine's clock:
+        // set forward by an hour, it would end campaigns an hour early.
+        let even = Arc::new(EvenClock::from(&*clock));
+        Self::open_with(url, even, TimeSource::Database).await
     }
 
     /// As [`Self::open`], with the source of ledger time as a parameter.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     CampaignNo, CampaignPatch, Change, Idempotency, Once, Refund, TopUpRefused, WaveState, codec,
-    issue,
+    issue::{self, Closes},
 };
 
 /// What a change must know of the campaign first.
@@ -22,11 +22,14 @@ struct Head {
     no: CampaignNo,
     paused_at: Option<Timestamp>,
     closed: bool,
+    halted: bool,
+    ends_at: Timestamp,
+    version: i64,
 }
 
 async fn head(conn: &mut SqliteConnection, id: CampaignId) -> Result<Option<Head>, Fail> {
     let row =
-        sqlx::query("SELECT no, paused_at, closed_at IS NOT NULL FROM campaigns WHERE id = ?")
+        sqlx::query("SELECT no, paused_at, closed_at IS NOT NULL, halted IS NOT NULL, ends_at, version FROM campaigns WHERE id = ?")
             .bind(&id.0.as_bytes()[..])
             .fetch_optional(conn)
             .await?;
@@ -36,6 +39,9 @@ async fn head(conn: &mut SqliteConnection, id: CampaignId) -> Result<Option<Head
         no: CampaignNo(row.try_get(0)?),
         paused_at: paused_at.map(Timestamp::from_micros),
         closed: row.try_get(2)?,
+        halted: row.try_get(3)?,
+        ends_at: Timestamp::from_micros(row.try_get(4)?),
+        version: row.try_get(5)?,
     }))
 }
 
@@ -60,6 +66,9 @@ pub(super) async fn patch(
     let change = match head(write.conn(), id).await? {
         None => Change::NotFound,
         Some(head) if head.closed => Change::Ended,
+        Some(head) if patch.version.is_some_and(|version| version != head.version) => {
+            Change::Overtaken
+        }
         Some(head) => {
             let changed = sqlx::query(
                 "UPDATE campaigns SET title = coalesce(?1, title), \
@@ -196,8 +205,12 @@ pub(super) async fn top_up(
     Ok(Ok(Once::Done(id)))
 }
 
-/// See [`crate::Ledger::close_campaign`].
-pub(super) async fn close(inner: &Inner, id: CampaignId) -> Result<Option<Refund>, Fail> {
+/// See [`crate::Ledger::close_campaign`] and [`crate::Ledger::close_ended_campaign`].
+pub(super) async fn close(
+    inner: &Inner,
+    id: CampaignId,
+    closes: Closes,
+) -> Result<Option<Refund>, Fail> {
     let mut write = inner.writer.begin().await?;
     let Some(head) = head(write.conn(), id).await? else {
         write.rollback().await?;
@@ -208,6 +221,10 @@ pub(super) async fn close(inner: &Inner, id: CampaignId) -> Result<Option<Refund
         return Ok(Some(*refund));
     }
     let refunded_at = inner.now();
+    if !closes.is_meant_for(head.ends_at, head.halted, refunded_at) {
+        write.rollback().await?;
+        return Ok(None);
+    }
     let conn = write.conn();
     // In the order of the slots where rows are locked one by one; here they are locked at once.
     sqlx::query("UPDATE fence SET closed = 1 WHERE campaign_no = ?")

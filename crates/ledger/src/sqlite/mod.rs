@@ -54,7 +54,7 @@ use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
     Claimed, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign, NewUser,
     NodeId, Once, Organiser, Refund, Seen, TopUpRefused, Totals, User, Wave, Win, Winner,
-    WinnersQuery, api::Result,
+    WinnersQuery, api::Result, issue::Closes,
 };
 
 /// The ledger in one SQLite file. Cheap to clone; the file stays locked against other
@@ -149,7 +149,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn close_campaign(&self, id: CampaignId) -> Result<Option<Refund>> {
-        self.answer(change::close(&self.inner, id).await)
+        self.answer(change::close(&self.inner, id, Closes::Always).await)
+    }
+
+    async fn close_ended_campaign(&self, id: CampaignId) -> Result<Option<Refund>> {
+        self.answer(change::close(&self.inner, id, Closes::Ended).await)
     }
 
     async fn halt_campaign(&self, id: CampaignId, reason: &str) -> Result<()> {

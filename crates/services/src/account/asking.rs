@@ -250,7 +250,7 @@ async fn call(verifier: &dyn Verifier, batch: Vec<Waiting>) {
         .await;
 }
 
-async fn ask(verifier: &dyn Verifier, together: Together) {
+async fn ask(verifier: &dyn Verifier, mut together: Together) {
     let (attempts, replies): (Vec<_>, Vec<_>) = together.admit.into_iter().unzip();
     if !attempts.is_empty() {
         metrics::histogram!("hongbao_account_call_attempts").record(attempts.len() as f64);
@@ -264,9 +264,12 @@ async fn ask(verifier: &dyn Verifier, together: Together) {
             replies.len(),
             "one verdict for each attempt"
         );
-        for (reply, verdict) in replies.into_iter().zip(verdicts) {
-            // Who has given up has asked to give it back.
-            let _gone = reply.send(verdict).is_err();
+        for ((reply, verdict), attempt) in replies.into_iter().zip(verdicts).zip(attempts) {
+            // Who has given up has asked to give it back, and that may have been done before the
+            // attempt was admitted.
+            if reply.send(verdict).is_err() {
+                together.withdraw.push(attempt);
+            }
         }
     }
     if !together.withdraw.is_empty() {

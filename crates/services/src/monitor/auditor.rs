@@ -67,8 +67,9 @@ impl Auditor {
     }
 }
 
-/// Audits campaign `id` unasked, and logs what was found.
-pub(crate) async fn audit_and_judge(monitor: &Monitor, id: CampaignId) {
+/// Audits campaign `id` unasked, and logs what was found. False when nothing could be found out, or
+/// when a difference could not be acted upon: it is to be tried again.
+pub(crate) async fn audit_and_judge(monitor: &Monitor, id: CampaignId) -> bool {
     match monitor.auditor.audit(id).await {
         Ok(Some(report)) if report.balanced => {
             tracing::debug!(campaign.id = %id, "the books balance");
@@ -76,8 +77,12 @@ pub(crate) async fn audit_and_judge(monitor: &Monitor, id: CampaignId) {
         // The auditor has halted the campaign and said why.
         Ok(Some(_)) => monitor.announce().await,
         Ok(None) => {}
-        Err(error) => tracing::warn!(campaign.id = %id, %error, "an audit could not be made"),
+        Err(error) => {
+            tracing::warn!(campaign.id = %id, %error, "an audit could not be made");
+            return false;
+        }
     }
+    true
 }
 
 /// What was audited last: when, and how many claims there were.
@@ -120,8 +125,8 @@ async fn round(monitor: &Monitor, audited: &mut HashMap<CampaignId, Audited>) {
             }
         };
         let before = last.map_or(0, |last| last.claims);
-        if claims != before {
-            audit_and_judge(monitor, campaign.id).await;
+        if claims != before && !audit_and_judge(monitor, campaign.id).await {
+            continue;
         }
         let at = Instant::now();
         audited.insert(campaign.id, Audited { at, claims });

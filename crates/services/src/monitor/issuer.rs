@@ -15,8 +15,9 @@ use queue::{
 };
 use rules::{CampaignId, Shares};
 
-/// How many bundles are sealed and sent in one call.
-const BUNDLES_PER_SEND: usize = 256;
+/// How many bundles are sealed and sent in one call: few enough for a queue that takes 16 messages
+/// at a time, and each of these batches slowly.
+const BUNDLES_PER_SEND: usize = 64;
 /// How long one call to the queue may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many packets' amounts are kept for the next wave of the same tranche: about 20 MB.
@@ -96,10 +97,14 @@ impl Issuer {
             };
             self.ledger.begin_wave(lead, campaign.no, &begun).await?;
         }
-        // Read again: whoever began the wave first has decided what its bundles are.
+        // Read again: whoever began the wave first has decided what its bundles are. And nobody
+        // may have: a pause that came between, and is over, has kept it from beginning.
         let Some((campaign, wave)) = self.waiting(id, number).await? else {
             return Ok(Issued::NotNow);
         };
+        if wave.state != WaveState::Issuing {
+            return Ok(Issued::NotNow);
+        }
         let keys = rules::bundles(wave.packets, wave.bundle_size);
         let keys = keys.map(|(first_index, packets)| BundleKey {
             campaign: campaign.no,
@@ -126,8 +131,7 @@ impl Issuer {
         for of_wave in bundles.chunk_by(|one, next| one.wave == next.wave) {
             let wave = campaign.waves.iter().find(|w| w.number == of_wave[0].wave);
             let Some(wave) = wave else {
-                let reason = format!("bundles of the unknown wave {}", of_wave[0].wave);
-                return Err(self.halt(campaign, reason).await);
+                return Err(unread(of_wave[0].wave));
             };
             self.send_of_wave(campaign, wave, of_wave).await?;
         }
@@ -182,6 +186,9 @@ impl Issuer {
         campaign: &Campaign,
         wave: &Wave,
     ) -> Result<Arc<Shares>, IssueError> {
+        if wave.state == WaveState::Planned {
+            return Err(unread(wave.number));
+        }
         if wave.algorithm != rules::ALGORITHM {
             let reason = format!(
                 "wave {} was split by algorithm {}, which this version does not have",
@@ -251,6 +258,13 @@ pub(crate) async fn bounded<T>(
     tokio::time::timeout(CALL_TIMEOUT, call)
         .await
         .unwrap_or_else(|_| Err(late()))
+}
+
+/// A wave has bundles, and the campaign that was read does not show that it has begun: it was read
+/// too early, or of a copy of the ledger that is behind. Nothing can be said about its packets.
+fn unread(wave: u32) -> IssueError {
+    let what = format!("wave {wave} has begun, and could not be read so yet");
+    IssueError::Ledger(LedgerError::Unavailable(what))
 }
 
 /// Whether no bundle of `campaign` can have been sent.

@@ -89,6 +89,10 @@ const USERS_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 const SAVE_COUNTS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a change waits to be in force in this process before it is answered all the same.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long after a failure the last audit of a closed campaign is tried again; it doubles, ...
+const AUDIT_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// ... up to this.
+const AUDIT_AGAIN_AFTER_MAX: Duration = Duration::from_secs(600);
 
 /// What the monitor is told by its configuration.
 pub struct Settings {
@@ -291,13 +295,23 @@ impl Monitor {
 
     /// Closes a campaign: what is left is refunded, once. `None`: there is none.
     async fn close(self: &Arc<Self>, id: CampaignId) -> Result<Option<Refund>, LedgerError> {
-        let Some(refund) = self.ledger.close_campaign(id).await? else {
-            return Ok(None);
-        };
-        self.announce().await;
-        // The money is settled; clearing away and auditing need not keep the caller waiting.
-        tokio::spawn(clear_away(self.clone(), id));
-        Ok(Some(refund))
+        let refund = self.ledger.close_campaign(id).await?;
+        Ok(self.closed(id, refund).await)
+    }
+
+    /// Closes a campaign whose end has come. `None`: it has not, or an audit has halted it.
+    async fn close_ended(self: &Arc<Self>, id: CampaignId) -> Result<Option<Refund>, LedgerError> {
+        let refund = self.ledger.close_ended_campaign(id).await?;
+        Ok(self.closed(id, refund).await)
+    }
+
+    async fn closed(self: &Arc<Self>, id: CampaignId, refund: Option<Refund>) -> Option<Refund> {
+        if refund.is_some() {
+            self.announce().await;
+            // The money is settled; clearing away and auditing need not keep the caller waiting.
+            tokio::spawn(clear_away(self.clone(), id));
+        }
+        refund
     }
 
     async fn campaign(&self, id: CampaignId) -> Result<Campaign, ApiError> {
@@ -345,7 +359,11 @@ async fn clear_away(monitor: Arc<Monitor>, id: CampaignId) {
             tracing::warn!(campaign.id = %id, %error, "a closed campaign's bundles stay in the queue");
         }
     }
-    auditor::audit_and_judge(&monitor, id).await;
+    let mut pause = AUDIT_AGAIN_AFTER;
+    while !auditor::audit_and_judge(&monitor, id).await && pause <= AUDIT_AGAIN_AFTER_MAX {
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
 }
 
 /// 409 `campaign_ended`.

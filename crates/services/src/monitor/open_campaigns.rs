@@ -5,23 +5,23 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
 use ledger::{Campaign, CampaignNo};
-use rules::CampaignId;
+use rules::{CampaignId, Timestamp};
 use tokio::sync::Notify;
 
 use crate::directory::Follower;
 
-/// How long a closed campaign is remembered, should nobody clear it away.
-const CLOSED_KEPT_FOR: Duration = Duration::from_secs(120);
+/// How long after its end a campaign is remembered, should nobody have cleared it away: the queue
+/// may be away for long, and who has closed it may have died before.
+const CLOSED_KEPT_SECONDS: i64 = 86_400;
 
 /// The unclosed campaigns, as of the directory's last read.
 #[derive(Default)]
 pub struct OpenCampaigns {
     campaigns: Mutex<HashMap<CampaignId, Arc<Campaign>>>,
-    just_closed: Mutex<HashMap<CampaignId, (CampaignNo, Instant)>>,
+    just_closed: Mutex<HashMap<CampaignId, (CampaignNo, Timestamp)>>,
     changed: Notify,
 }
 
@@ -36,10 +36,10 @@ impl OpenCampaigns {
         self.changed.notified().await;
     }
 
-    /// Those that this process saw open and that closed lately.
-    pub fn just_closed(&self) -> Vec<(CampaignId, CampaignNo)> {
+    /// Those that closed lately, as of ledger time `now`, and were not cleared away by this process.
+    pub fn just_closed(&self, now: Timestamp) -> Vec<(CampaignId, CampaignNo)> {
         let mut closed = self.lock_closed();
-        closed.retain(|_, (_, since)| since.elapsed() < CLOSED_KEPT_FOR);
+        closed.retain(|_, (_, at)| at.plus_seconds(CLOSED_KEPT_SECONDS) > now);
         closed.iter().map(|(id, (no, _))| (*id, *no)).collect()
     }
 
@@ -48,7 +48,9 @@ impl OpenCampaigns {
         self.lock_closed().remove(&id);
     }
 
-    fn lock_closed(&self) -> std::sync::MutexGuard<'_, HashMap<CampaignId, (CampaignNo, Instant)>> {
+    fn lock_closed(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<CampaignId, (CampaignNo, Timestamp)>> {
         self.just_closed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -65,12 +67,10 @@ impl OpenCampaigns {
 #[async_trait::async_trait]
 impl Follower for OpenCampaigns {
     async fn changed(&self, campaign: Arc<Campaign>) {
-        if campaign.closed_at.is_some() {
-            let was_open = self.lock().remove(&campaign.id).is_some();
-            if was_open {
-                let closed = (campaign.no, Instant::now());
-                self.lock_closed().insert(campaign.id, closed);
-            }
+        if let Some(closed_at) = campaign.closed_at {
+            self.lock().remove(&campaign.id);
+            let closed = (campaign.no, closed_at);
+            self.lock_closed().insert(campaign.id, closed);
         } else {
             self.lock().insert(campaign.id, campaign);
         }

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::http::{ApiError, CampaignPath, Json, openapi::ErrorBody};
 
+/// How often a change is decided anew because another came between.
+const DECISIONS_MAX: usize = 16;
+
 /// Changes; what is left out stays as it is, each rule for itself.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -45,33 +48,37 @@ pub(crate) async fn patch(
     CampaignPath(id): CampaignPath,
     Json(request): Json<PatchRequest>,
 ) -> Result<axum::Json<OrganiserCampaign>, ApiError> {
-    let campaign = monitor.campaign(id).await?;
-    // Two changes of single rules at the same time must not undo each other.
-    let turn = monitor.locks.lock(campaign.no).await;
-    let campaign = monitor.campaign(id).await?;
-    if campaign.closed_at.is_some() {
-        return Err(campaign_ended());
-    }
-    let patch = request.patch(&campaign, monitor.ledger.now())?;
-    match monitor.ledger.patch_campaign(id, patch).await? {
-        Change::Done => {
-            tracing::info!(campaign.id = %id, "changed a campaign");
-            monitor.announce().await;
+    for _ in 0..DECISIONS_MAX {
+        let campaign = monitor.campaign(id).await?;
+        if campaign.closed_at.is_some() {
+            return Err(campaign_ended());
         }
-        Change::Unchanged => {}
-        Change::Ended => return Err(campaign_ended()),
-        Change::NotFound => return Err(ApiError::no_such_campaign()),
+        let patch = request.patch(&campaign, monitor.ledger.now())?;
+        match monitor.ledger.patch_campaign(id, patch).await? {
+            Change::Done => {
+                tracing::info!(campaign.id = %id, "changed a campaign");
+                monitor.announce().await;
+            }
+            Change::Unchanged => {}
+            // Another change, of another rule perhaps, must not be undone by this one.
+            Change::Overtaken => continue,
+            Change::Ended => return Err(campaign_ended()),
+            Change::NotFound => return Err(ApiError::no_such_campaign()),
+        }
+        return monitor.view(id, None).await.map(axum::Json);
     }
-    drop(turn);
-    monitor.view(id, None).await.map(axum::Json)
+    Err(ApiError::unavailable(
+        "others keep changing the campaign; ask again",
+    ))
 }
 
 impl PatchRequest {
     /// The changes that are meant, checked against `campaign`.
-    fn patch(self, campaign: &Campaign, now: Timestamp) -> Result<CampaignPatch, ApiError> {
-        let title = self.title.map(|title| check::title(&title)).transpose();
+    fn patch(&self, campaign: &Campaign, now: Timestamp) -> Result<CampaignPatch, ApiError> {
+        let title = self.title.as_deref().map(check::title).transpose();
         let title = title.map_err(refused)?;
-        let rules = self.rules.map(|rules| rules.rules(campaign.rules.clone()));
+        let rules = self.rules.clone();
+        let rules = rules.map(|rules| rules.rules(campaign.rules.clone()));
         if let Some(rules) = &rules {
             check::rules(rules).map_err(refused)?;
         }
@@ -82,10 +89,12 @@ impl PatchRequest {
                 after_last_wave(ends_at, last_wave_at).map_err(refused)?;
             }
         }
+        let depends = rules.is_some() || self.ends_at.is_some();
         Ok(CampaignPatch {
             title,
             ends_at: self.ends_at,
             rules,
+            version: depends.then_some(campaign.version),
         })
     }
 }

@@ -27,7 +27,8 @@ pub(crate) async fn pause(
             tracing::info!(campaign.id = %id, "paused a campaign");
             monitor.announce().await;
         }
-        Change::Unchanged => {}
+        // Neither depends on a version.
+        Change::Unchanged | Change::Overtaken => {}
         Change::Ended => return Err(campaign_ended()),
         Change::NotFound => return Err(ApiError::no_such_campaign()),
     }

@@ -63,10 +63,11 @@ async fn look_at_queue(monitor: &Monitor) -> bool {
 
 /// Compares books and queue once, when this monitor leads; says whether anything failed.
 async fn round(monitor: &Monitor) -> bool {
+    // Each monitor for itself: it may have sent some while it led, and does so no longer.
+    clear_closed(monitor).await;
     let Some(lead) = monitor.leader.lead() else {
         return false;
     };
-    clear_closed(monitor).await;
     let campaigns = monitor.open_campaigns.all();
     let issued = |campaign: &Arc<Campaign>| campaign.packets_issued() > 0;
     let issued: Vec<_> = campaigns
@@ -106,15 +107,17 @@ async fn round(monitor: &Monitor) -> bool {
     failed
 }
 
-/// Removes what is left in the queue of campaigns that closed. Whoever closed one has done so
-/// too, but this process may have sent bundles since.
+/// Removes what is left in the queue of campaigns that closed. Whoever closed one has tried so,
+/// too; but the queue may have been away, or bundles sent since.
 async fn clear_closed(monitor: &Monitor) {
-    for (id, no) in monitor.open_campaigns.just_closed() {
+    for (id, no) in monitor.open_campaigns.just_closed(monitor.ledger.now()) {
         let _turn = monitor.locks.lock(no).await;
         match bounded(monitor.queue.drop_queue(&QueueName::of(id))).await {
             Ok(()) => monitor.open_campaigns.cleared(id),
             Err(error) => {
-                tracing::warn!(campaign.id = %id, %error, "a closed campaign's bundles stay in the queue");
+                tracing::warn!(campaign.id = %id, %error, "a closed campaign's bundles stay in the queue; trying again");
+                // It would fail for the others, too, and keep the open campaigns waiting.
+                return;
             }
         }
     }
@@ -170,7 +173,7 @@ async fn send_stranded(
         let ledger = &monitor.ledger;
         let stranded = ledger.stranded(campaign.no, FIRST_DELAY_MS, false, BUNDLES_PER_ASK);
         let stranded = stranded.await?;
-        if !send(monitor, lead, campaign.id, &stranded).await? {
+        if !send(monitor, lead, campaign.id, &stranded, false).await? {
             return Ok(sent);
         }
         sent += stranded.len() as u64;
@@ -180,14 +183,16 @@ async fn send_stranded(
     }
 }
 
-/// Sends `bundles` of campaign `id` again; false when it has ended.
+/// Sends `bundles` of campaign `id` again, which are all there are where that `refills` its queue;
+/// false when the campaign has ended.
 async fn send(
     monitor: &Monitor,
     lead: Lead,
     id: CampaignId,
     bundles: &[BundleKey],
+    refills: bool,
 ) -> Result<bool, IssueError> {
-    if bundles.is_empty() {
+    if bundles.is_empty() && !refills {
         return Ok(true);
     }
     // Read after the bundles were found: a copy from before may not know their waves yet, and
@@ -197,7 +202,14 @@ async fn send(
         return Ok(false);
     };
     monitor.issuer.send_again(&campaign, bundles).await?;
-    monitor.ledger.mark_sent(lead, bundles).await?;
+    if refills {
+        // First, so that a database that fails now does not have all sent again.
+        bounded(monitor.queue.set_filled(&QueueName::of(id))).await?;
+    }
+    // When it is noted that they were sent is only a hint.
+    for bundles in bundles.chunks(BUNDLES_PER_ASK as usize) {
+        monitor.ledger.mark_sent(lead, bundles).await?;
+    }
     Ok(true)
 }
 
@@ -245,10 +257,9 @@ pub(crate) async fn refill_campaign(
         .ledger
         .stranded(campaign.no, FIRST_DELAY_MS, true, all);
     let stranded = stranded.await?;
-    if !send(monitor, lead, campaign.id, &stranded).await? {
+    if !send(monitor, lead, campaign.id, &stranded, true).await? {
         return Ok(0);
     }
-    bounded(monitor.queue.set_filled(&QueueName::of(campaign.id))).await?;
     complete_waves(monitor, lead, campaign).await?;
     Ok(stranded.len() as u64)
 }

@@ -249,7 +249,7 @@ impl<'de> Deserialize<'de> for PerRequest {
 }
 
 /// Who may try, as the body says it: what is left out stays as it was.
-#[derive(Default, Deserialize, ToSchema)]
+#[derive(Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RulesRequest {
     /// One attempt per user in so many seconds; null: no such rule.
@@ -289,6 +289,7 @@ fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 }
 
 /// Read by hand, so that a refusal keeps the path of what is wrong.
+#[derive(Clone)]
 struct EligibleRequest(Eligible);
 
 impl<'de> Deserialize<'de> for EligibleRequest {

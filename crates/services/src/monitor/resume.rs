@@ -27,7 +27,8 @@ pub(crate) async fn resume(
         Change::Done => {
             tracing::info!(campaign.id = %id, "resumed a campaign");
         }
-        Change::Unchanged => {}
+        // Neither depends on a version.
+        Change::Unchanged | Change::Overtaken => {}
         Change::Ended => return Err(campaign_ended()),
         Change::NotFound => return Err(ApiError::no_such_campaign()),
     }

@@ -12,7 +12,7 @@ use std::{
 
 use ledger::{Campaign, Lead, WaveState};
 use rules::{CampaignId, Timestamp};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -75,7 +75,7 @@ struct Scheduler {
     monitor: Arc<Monitor>,
     /// The campaigns that jobs are under way for: one each.
     jobs: JoinSet<(CampaignId, bool)>,
-    busy: HashMap<CampaignId, Due>,
+    busy: HashMap<CampaignId, task::Id>,
     pauses: HashMap<CampaignId, Pause>,
 }
 
@@ -97,9 +97,11 @@ pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
             Some(done) = scheduler.jobs.join_next() => match done {
                 Ok((campaign, moved_on)) => scheduler.finished(campaign, moved_on),
                 Err(error) => {
-                    // Which campaign it was is unknown; the others go on, this one is stuck
-                    // until the process restarts, and says so.
                     tracing::error!(%error, "a scheduled job panicked");
+                    let of = |(_, id): &(&CampaignId, &task::Id)| **id == error.id();
+                    if let Some((&campaign, _)) = scheduler.busy.iter().find(of) {
+                        scheduler.finished(campaign, false);
+                    }
                 }
             }
         }
@@ -133,9 +135,8 @@ impl Scheduler {
             if !pause.is_zero() {
                 sleep = sleep.min(pause);
             } else if self.jobs.len() < JOBS_MAX {
-                self.busy.insert(campaign.id, due);
                 let job = work(self.monitor.clone(), lead, campaign.id, due);
-                self.jobs.spawn(job);
+                self.busy.insert(campaign.id, self.jobs.spawn(job).id());
             }
         }
         sleep
@@ -157,11 +158,13 @@ impl Scheduler {
 /// Does what is due, and says whether the campaign has moved on.
 async fn work(monitor: Arc<Monitor>, lead: Lead, id: CampaignId, due: Due) -> (CampaignId, bool) {
     let moved_on = match due {
-        Due::Close => match monitor.close(id).await {
-            Ok(refund) => {
+        Due::Close => match monitor.close_ended(id).await {
+            Ok(Some(refund)) => {
                 tracing::info!(campaign.id = %id, ?refund, "closed a campaign that has ended");
-                refund.is_some()
+                true
             }
+            // Its end was put off, or it was halted, and this process has not read so yet.
+            Ok(None) => false,
             Err(error) => {
                 tracing::warn!(campaign.id = %id, %error, "could not close a campaign that has ended; trying again");
                 false

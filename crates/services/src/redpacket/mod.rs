@@ -176,6 +176,13 @@ impl Redpacket {
             .inspect_err(|error| {
                 tracing::warn!(%error, campaign = %rain.id, "could not read a campaign's wins");
             })?;
+        let view = rain.view();
+        if wins.iter().any(|(_, win)| !view.is_open(win.packet.wave)) {
+            // As when following: counted against the waves that this node has heard of, they would
+            // make it say "sold out" too early. Until it has heard, the ledger is asked.
+            return Ok(());
+        }
+        drop(view);
         for (user, win) in &wins {
             rain.winners.record(user, win);
         }

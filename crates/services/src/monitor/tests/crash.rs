@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ledger::{Wave, WaveState};
+use ledger::{BundleKey, LedgerError, Wave, WaveState};
 use queue::{BundleSealer, Faults, FaultyQueue, MemoryQueue, QueueName};
 use serde_json::json;
 
@@ -139,6 +139,17 @@ async fn a_refill_that_began_before_a_wave_sends_the_wave_s_bundles_too() {
     assert!(refilled.is_ok(), "{refilled:?}");
     let packets = packets_in_queue(&bench, id).await;
     assert_eq!(packets.len() as u64, before.packets_total() + 3);
+    // Nor does a ledger whose copies are behind say anything about the books.
+    let key = BundleKey {
+        campaign: before.no,
+        wave: 2,
+        first_index: 1,
+        packets: 3,
+    };
+    let sent = bench.monitor.issuer.send_again(&before, &[key]).await;
+    let unread = IssueError::Ledger(LedgerError::Unavailable(String::new()));
+    let told = sent.map_err(|error| std::mem::discriminant(&error));
+    assert_eq!(told, Err(std::mem::discriminant(&unread)));
     let campaign = bench.monitor.campaign(id).await.unwrap();
     assert_eq!(campaign.halted, None);
 }
