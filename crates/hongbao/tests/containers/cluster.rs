@@ -1,6 +1,7 @@
 //! The template of deploy/compose/, up and down.
 
 use std::{
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -15,10 +16,22 @@ use crate::{
     server::{ORGANISER_KEY, SERVICE_KEY, TOKEN_SECRET},
 };
 
+/// The services, as the balancer and Compose name them.
+pub(crate) const SERVICES: [&str; 4] = ["webpage", "account", "redpacket", "monitor"];
 /// Compose's name for what these tests start.
 const PROJECT: &str = "hongbaotest";
+/// `docker compose` in a shell that was started with what it is told, for the docker-compose that
+/// is here.
+const COMPOSE: &str = r#"
+told=("$@")
+docker() {
+  if [ "$1" = compose ]; then docker-compose "${told[@]}" "${@:2}"; else command docker "$@"; fi
+}
+"#;
 /// Nothing is asserted about time by this; it ends a test that would otherwise hang.
 const SETTLED_WITHIN: Duration = Duration::from_secs(90);
+/// The same for commands, in seconds.
+const RUN_WITHIN: &str = "600";
 /// The end of each container's log that a failing test shows.
 const LOG_LINES: &str = "15";
 
@@ -70,10 +83,24 @@ impl Cluster {
         }
     }
 
-    /// Compose with the template and the two lines, and with what every machine has in places of its
-    /// own: images, ports, Docker's socket.
+    /// Compose with the template and the two lines.
     fn command(&self) -> Command {
         let mut command = Command::new("docker-compose");
+        self.surround(&mut command);
+        command.args(self.arguments());
+        command
+    }
+
+    /// What Compose is told of the template and the two lines.
+    fn arguments(&self) -> Vec<PathBuf> {
+        let env = self.folder.path().join("env");
+        let file = root().join("deploy/compose/docker-compose.yml");
+        let [a, b, c] = ["--env-file", "--project-name", "--file"].map(PathBuf::from);
+        vec![a, env, b, PROJECT.into(), c, file]
+    }
+
+    /// What every machine has in places of its own: images, ports, Docker's socket.
+    fn surround(&self, command: &mut Command) {
         for (name, _) in std::env::vars() {
             if name.starts_with("HONGBAO_") || name.starts_with("DB_") {
                 command.env_remove(name);
@@ -82,12 +109,7 @@ impl Cluster {
         for name in ["ACCESS_KEY_SECRET", "MNS_URL", "COMPOSE_FILE"] {
             command.env_remove(name);
         }
-        let env = self.folder.path().join("env");
         command
-            .arg("--env-file")
-            .arg(env)
-            .args(["--project-name", PROJECT, "--file"])
-            .arg(root().join("deploy/compose/docker-compose.yml"))
             .stdin(Stdio::null())
             .env("DOCKER_HOST", &self.engine.host)
             .env("DOCKER_SOCKET", self.engine.socket())
@@ -97,7 +119,16 @@ impl Cluster {
             .env("REDIS_IMAGE", "hongbao-local/redis")
             .env("HAPROXY_IMAGE", "hongbao-local/haproxy");
         command.envs(self.told.iter().map(|(name, value)| (name, value)));
-        command
+    }
+
+    /// Runs commands as a person types them in the template's folder; all must succeed.
+    pub(crate) fn run(&self, what: &str, commands: &str) {
+        let mut shell = Command::new("timeout");
+        self.surround(&mut shell);
+        shell.args([RUN_WITHIN, "bash", "-e", "-c"]);
+        shell.args([&format!("{COMPOSE}{commands}"), "bash"]);
+        let output = shell.args(self.arguments()).output();
+        succeed(what, output.expect("`timeout` is on every system"));
     }
 
     /// `docker-compose ARGS`, which must succeed.

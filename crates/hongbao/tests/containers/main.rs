@@ -4,12 +4,12 @@
 //!
 //! One long test, because bringing it all up is the dearest part; each step prints what it took.
 //! Nothing is asserted about time but that nothing takes for ever. `make soak` does each step
-//! `ROUNDS` times as often; `ONLY=rolling` leaves out all steps but that one.
+//! `ROUNDS` times as often, and a few more; `ONLY=rolling` or `ONLY=upgrade` leaves out all but that.
 //!
 //! # Layout
 //! - [`engine`]: Docker's engine and its commands. [`cluster`]: the template, up and down.
-//! - [`story`]: the steps in their order. [`away`], [`kills`], [`network`], [`rolling`], [`scaling`]:
-//!   each of them.
+//! - [`story`]: the steps in their order. [`away`], [`kills`], [`network`], [`rolling`], [`scaling`],
+//!   [`upgrade`]: each of them.
 //! - [`steady`]: users of whom nobody may be turned away. [`machine`]: whether it stood still.
 //! - [`refusal`]: what Compose says without secrets.
 //! - the rest is shared with the tests of replicas that are plain processes.
@@ -25,6 +25,7 @@ mod rolling;
 mod scaling;
 mod steady;
 mod story;
+mod upgrade;
 
 #[path = "../it/crash/books.rs"]
 #[expect(dead_code, reason = "shared with tests/it, which needs more of it")]

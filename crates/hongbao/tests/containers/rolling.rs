@@ -5,10 +5,12 @@ use std::{thread, time::Duration};
 
 use tokio::task::block_in_place;
 
-use crate::{cluster::Cluster, steady::Steady, storm::times};
+use crate::{
+    cluster::{Cluster, SERVICES},
+    steady::Steady,
+    storm::times,
+};
 
-/// The services, as the balancer and Compose name them.
-const SERVICES: [&str; 4] = ["webpage", "account", "redpacket", "monitor"];
 /// Until the balancer has asked everybody again.
 const SETTLED: Duration = Duration::from_secs(2);
 

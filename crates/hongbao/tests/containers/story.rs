@@ -16,7 +16,7 @@ use crate::{
     scaling,
     server::binary,
     storm::times,
-    tour,
+    tour, upgrade,
 };
 
 /// Nothing is asserted about time by this; it ends a test that would otherwise hang.
@@ -40,8 +40,11 @@ async fn the_template_serves_heals_scales_and_loses_nothing() {
     cluster.tell_tests();
     up_again(&cluster).await;
     let client = cluster.client();
-    if std::env::var("ONLY").is_ok_and(|step| step == "rolling") {
-        return rolling::restart(&cluster).await;
+    match std::env::var("ONLY").as_deref() {
+        Ok("rolling") => return rolling::restart(&cluster).await,
+        Ok("upgrade") => return upgrade::by_the_recipe(&mut cluster).await,
+        Ok(other) => panic!("there is no step of its own `{other}`"),
+        Err(_all) => {}
     }
     tour::pages(&client).await;
     hosts_lead_to_services(&client).await;
@@ -56,6 +59,7 @@ async fn the_template_serves_heals_scales_and_loses_nothing() {
     rolling::restart(&cluster).await;
     scaling::out_and_in(&cluster).await;
     if times(1) > 1 {
+        upgrade::by_the_recipe(&mut cluster).await;
         on_the_cloud_s_queue(&mut cluster).await;
     }
 }

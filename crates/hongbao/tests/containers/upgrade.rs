@@ -1,0 +1,50 @@
+//! Another image for every service, by the recipe of `deploy/README.md` as it stands there, under
+//! load: no request fails.
+
+use std::{fs, time::Duration};
+
+use tokio::task::block_in_place;
+
+use crate::{
+    cluster::{Cluster, SERVICES},
+    engine::root,
+    steady::Steady,
+};
+
+/// The image of the next version: the same binary, and another image to Docker.
+const NEXT: &str = "hongbao:next";
+/// Above the recipe.
+const HEADING: &str = "### Replacing a version without a failed request";
+
+/// See the module.
+pub(crate) async fn by_the_recipe(cluster: &mut Cluster) {
+    let engine = &cluster.engine;
+    block_in_place(|| {
+        // One of an earlier run would lose its name only, and stay.
+        let _was_there = engine.try_docker(&["rmi", NEXT]);
+        let from = cluster.containers("webpage");
+        let label = ["--pause=false", "--change", "LABEL hongbao.version=next"];
+        engine.docker(&[&["commit"][..], &label, &[&from[0], NEXT]].concat());
+    });
+    cluster.tell("HONGBAO_IMAGE", NEXT);
+    let cluster = &*cluster;
+    let users = Steady::begin(&cluster.client(), 4, Duration::from_millis(20)).await;
+    block_in_place(|| cluster.run("replace the version", &recipe()));
+    let asked = users.end(cluster).await;
+    for service in SERVICES {
+        for container in cluster.containers(service) {
+            let image = ["inspect", "--format", "{{.Config.Image}}", &container];
+            assert_eq!(cluster.engine.docker(&image).trim(), NEXT, "{container}");
+        }
+    }
+    println!("upgrade: {asked} grabs while every container was replaced");
+}
+
+/// The commands below the heading.
+fn recipe() -> String {
+    let page = fs::read_to_string(root().join("deploy/README.md")).expect("the page is there");
+    let (_, below) = page.split_once(HEADING).expect("it has a recipe");
+    let (_, commands) = below.split_once("```sh\n").expect("of commands");
+    let (commands, _) = commands.split_once("```").expect("that end");
+    commands.to_owned()
+}
