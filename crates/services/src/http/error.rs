@@ -71,6 +71,18 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// The body that tells this error of request `request_id`.
+    pub(crate) fn body(&self, request_id: &str) -> Vec<u8> {
+        let error = BodyError {
+            code: self.code,
+            message: &self.message,
+            request_id,
+        };
+        serde_json::to_vec(&Body { error }).expect("texts always serialise")
+    }
+}
+
 impl From<LedgerError> for ApiError {
     fn from(cause: LedgerError) -> Self {
         // The client gets a stable code; the cause is logged here, once.
@@ -107,13 +119,10 @@ struct BodyError<'a> {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let request_id = REQUEST_ID.try_with(Clone::clone).unwrap_or_default();
-        let error = BodyError {
-            code: self.code,
-            message: &self.message,
-            request_id: &request_id,
-        };
-        let mut response = (self.status, axum::Json(Body { error })).into_response();
+        let mut response = (self.status, self.body(&request_id)).into_response();
         let headers = response.headers_mut();
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -1,11 +1,16 @@
-//! The short lane: requests that are answered at once, in front of hyper on one connection.
+//! The short lane: requests that are answered in front of hyper, on one connection.
 //!
 //! Nearly every request of a rain is a grab that cannot win, and its answer is known as soon as
 //! its head is read. A [`Lane`] stands between a connection and hyper. While hyper has nothing
-//! to do it reads requests itself and answers those that [`AnswersAtOnce`] knows; any other is
+//! to do it reads requests itself and answers those that [`Answers`] knows; any other is
 //! passed on, byte by byte as it came, and until hyper has answered it in full the lane answers
 //! nothing. So answers leave in the order of their requests, and hyper sees a connection on
 //! which the others were never sent.
+//!
+//! An answer that takes a wait, such as a win's, is a future that the lane holds and polls; until
+//! it is done nothing behind its request is looked at, only read ahead as far as one head may be
+//! long. A peer that goes away meanwhile takes the future with it, as it would with hyper; a
+//! connection that is to end when the process stops does so behind that answer.
 //!
 //! A request whose end the lane cannot be sure of (a coded body, `Connection: close`, rubbish)
 //! makes the rest of the connection hyper's, and its answer the last one.
@@ -47,17 +52,37 @@ const PARTS_A_TURN: u32 = 2;
 const REFUSED: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// What knows the answers that need no waiting.
-pub(crate) trait AnswersAtOnce {
+/// The header of an answer that its connection ends with.
+const CLOSE: &[u8] = b"connection: close\r\n";
+
+/// What knows answers.
+pub(crate) trait Answers {
     /// What is found out once for all requests that arrived together.
     type Arrival;
+    /// A whole answer that takes a wait. It must end by itself: the lane sets it no time.
+    type Wait: Future<Output = Vec<u8>> + Unpin;
 
     /// Some requests have arrived.
     fn arrival(&self) -> Self::Arrival;
 
-    /// Writes the whole answer to the request, which has no body, behind what `answers` holds.
-    /// False, and nothing written, when it is not to be answered here.
-    fn answer(&self, head: &Head<'_, '_>, arrival: &Self::Arrival, answers: &mut Vec<u8>) -> bool;
+    /// Writes the whole answer to the request, which has no body, behind what `answers` holds,
+    /// or says how it will come. Writes nothing but in the first case.
+    fn answer(
+        &self,
+        head: &Head<'_, '_>,
+        arrival: &Self::Arrival,
+        answers: &mut Vec<u8>,
+    ) -> Answered<Self::Wait>;
+}
+
+/// What became of a request that was offered to the lane.
+pub(crate) enum Answered<W> {
+    /// Its answer is written.
+    Now,
+    /// Its answer will be what this comes to.
+    Later(W),
+    /// It is not to be answered here.
+    NotHere,
 }
 
 /// A thread's buffers.
@@ -74,10 +99,12 @@ thread_local! {
 }
 
 /// A connection with the lane in front of hyper.
-pub(crate) struct Lane<S, A> {
+pub(crate) struct Lane<S, A: Answers> {
     stream: S,
-    at_once: A,
+    answers: A,
     turn: Arc<Turn>,
+    /// The answer that is waited for. Hyper has nothing to do meanwhile.
+    pending: Option<A::Wait>,
     /// Received, and neither answered nor given to hyper.
     waiting: Vec<u8>,
     /// Whether `waiting` is known to be the beginning of a head, and no more.
@@ -179,23 +206,26 @@ impl Quiet {
 }
 
 /// What the bytes at hand came to.
-enum Next {
+enum Next<W> {
     /// All are answered, but for the beginning of a head.
     More,
+    /// The answer to the last request takes a wait.
+    Wait(W),
     /// A request of so many bytes is hyper's.
     Hyper(u64),
     /// All that follows is hyper's.
     Through,
 }
 
-impl<S, A: AnswersAtOnce> Lane<S, A> {
+impl<S, A: Answers> Lane<S, A> {
     /// A new connection, and what its answers by hyper are to be wrapped with.
-    pub(crate) fn new(stream: S, at_once: A) -> (Self, Arc<Turn>) {
+    pub(crate) fn new(stream: S, answers: A) -> (Self, Arc<Turn>) {
         let turn = Arc::<Turn>::default();
         let lane = Self {
             stream,
-            at_once,
+            answers,
             turn: turn.clone(),
+            pending: None,
             waiting: Vec::new(),
             incomplete: false,
             owed: 0,
@@ -212,8 +242,8 @@ impl<S, A: AnswersAtOnce> Lane<S, A> {
 
     /// Answers what of `received` is to be answered here: how many bytes that was, and what
     /// comes behind them. Nothing is read behind a request that is refused.
-    fn answer(&mut self, received: &[u8], answers: &mut Vec<u8>) -> (usize, Next) {
-        let arrival = self.at_once.arrival();
+    fn answer(&mut self, received: &[u8], answers: &mut Vec<u8>) -> (usize, Next<A::Wait>) {
+        let arrival = self.answers.arrival();
         let mut done = 0;
         loop {
             let rest = &received[done..];
@@ -227,9 +257,11 @@ impl<S, A: AnswersAtOnce> Lane<S, A> {
                 Found::Incomplete | Found::Rubbish => return (done, Next::Through),
             };
             match head.framing() {
-                Framing::Length(0) if self.at_once.answer(&head, &arrival, answers) => {
-                    done += head.bytes;
-                }
+                Framing::Length(0) => match self.answers.answer(&head, &arrival, answers) {
+                    Answered::Now => done += head.bytes,
+                    Answered::Later(wait) => return (done + head.bytes, Next::Wait(wait)),
+                    Answered::NotHere => return (done, Next::Hyper(head.bytes as u64)),
+                },
                 Framing::Length(body) => return (done, Next::Hyper(head.bytes as u64 + body)),
                 Framing::TwoEnds => {
                     answers.extend_from_slice(REFUSED);
@@ -242,16 +274,22 @@ impl<S, A: AnswersAtOnce> Lane<S, A> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
+impl<S: AsyncRead + AsyncWrite + Unpin, A: Answers> Lane<S, A> {
     /// Reads requests and answers them until one is hyper's (true) or the peer has ended (false).
     fn poll_requests(
         &mut self,
         cx: &mut Context<'_>,
         buffers: &mut Buffers,
     ) -> Poll<io::Result<bool>> {
-        let Buffers { received, answers } = buffers;
         for _ in 0..PARTS_A_TURN {
             ready!(self.poll_send(cx))?;
+            if self.poll_pending(cx, false)?.is_pending() {
+                ready!(self.poll_end(cx, buffers))?;
+                // Nobody is left to take the answer.
+                self.pending = None;
+                return Poll::Ready(Ok(false));
+            }
+            let Buffers { received, answers } = &mut *buffers;
             let mut filled = self.waiting.len();
             received[..filled].copy_from_slice(&self.waiting);
             if filled == 0 || self.incomplete {
@@ -279,6 +317,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
             }
             match next {
                 Next::More => continue,
+                Next::Wait(wait) => {
+                    self.pending = Some(wait);
+                    continue;
+                }
                 Next::Hyper(bytes) => self.owed = bytes,
                 Next::Through => {
                     self.through = true;
@@ -290,6 +332,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Waits for the answer under way, if any, and writes it; as the connection's `last` one it
+    /// says so.
+    fn poll_pending(&mut self, cx: &mut Context<'_>, last: bool) -> Poll<io::Result<()>> {
+        if let Some(wait) = &mut self.pending {
+            let mut answer = ready!(Pin::new(wait).poll(cx));
+            self.pending = None;
+            self.quiet.since = Instant::now();
+            if last {
+                let line = answer.iter().position(|&byte| byte == b'\n');
+                let at = line.map_or(0, |end| end + 1);
+                answer.splice(at..at, CLOSE.iter().copied());
+            }
+            self.send(cx, &answer)?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes `answers`, and keeps what the connection would not take.
@@ -354,7 +413,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
         Poll::Ready(Ok(()))
     }
 
-    /// While hyper works on a request, reads ahead, so that it learns when the peer goes away.
+    /// While an answer is under way, reads ahead, so that it is known when the peer goes away.
     fn poll_end(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<()>> {
         while !self.ended && self.waiting.len() < HEAD_BYTES_MAX {
             let room = HEAD_BYTES_MAX - self.waiting.len();
@@ -366,7 +425,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
         if self.ended && self.waiting.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        // What waits is looked at when hyper has answered; `poll_flush` sees to that.
+        // What waits is looked at when the answer is out; behind one of hyper's, `poll_flush`
+        // sees to that.
         Poll::Pending
     }
 }
@@ -374,7 +434,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: AnswersAtOnce> Lane<S, A> {
 impl<S, A> AsyncRead for Lane<S, A>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    A: AnswersAtOnce + Unpin,
+    A: Answers + Unpin,
 {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -396,7 +456,7 @@ where
 impl<S, A> AsyncWrite for Lane<S, A>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    A: AnswersAtOnce + Unpin,
+    A: Answers + Unpin,
 {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -436,7 +496,10 @@ where
         Poll::Ready(Ok(()))
     }
 
+    /// The process stops, or hyper has seen the end: an answer that is under way comes first.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        ready!(self.poll_pending(cx, true))?;
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }

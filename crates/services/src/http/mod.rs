@@ -5,7 +5,7 @@
 //! - [`request_id`], [`client_ip`], [`security_headers`], [`rate_limit`]: one layer each.
 //! - [`origin`], [`backoff`]: what logins and cookies need.
 //! - [`error`], [`json`], [`query`], [`path`]: what is read and how refusals look.
-//! - [`server`]: connections; `lane`, `head`: requests answered before hyper sees them; `stall`,
+//! - [`server`]: connections; `lane`, `head`: requests answered in front of hyper; `stall`,
 //!   `paced`: peers that do not read, or hardly write.
 //! - [`health`]: liveness and readiness.
 //! - [`openapi`]: the published document and its page.
@@ -16,7 +16,7 @@ pub mod campaign_json;
 pub mod client_ip;
 pub mod edge;
 pub mod error;
-mod head;
+pub(crate) mod head;
 pub mod health;
 pub mod json;
 mod lane;
@@ -35,5 +35,6 @@ pub use client_ip::ClientIp;
 pub use error::ApiError;
 pub(crate) use head::Head;
 pub use json::Json;
+pub(crate) use lane::Answered;
 pub use path::CampaignPath;
 pub use query::Query;

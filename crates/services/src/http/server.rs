@@ -31,12 +31,12 @@ use super::{
     client_ip::{Peer, TrustedProxies, client_ip},
     error::REQUEST_ID,
     head::{HEADERS_MAX, Head},
-    lane::{Answer, AnswersAtOnce, HEAD_BYTES_MAX, Lane, Turn},
+    lane::{Answer, Answered, Answers, HEAD_BYTES_MAX, Lane, Turn},
     paced::Paced,
     request_id::{RequestIds, X_REQUEST_ID},
     stall::StallGuard,
 };
-use crate::redpacket::{Redpacket, grab::grab, short_lane};
+use crate::redpacket::{Redpacket, courier, grab::grab, short_lane};
 
 /// Connections that a core has accepted and not yet begun to serve.
 const HANDOVER_MAX: usize = 1_024;
@@ -195,6 +195,7 @@ impl Core {
             }
         };
         runtime.block_on(async {
+            courier::start_here();
             let connections = TaskTracker::new();
             while let Some(accepted) = accepted.recv().await {
                 let (routes, stopping) = (self.routes.clone(), self.stopping.clone());
@@ -260,24 +261,36 @@ struct Grabs<'a> {
     peer: SocketAddr,
 }
 
-impl AnswersAtOnce for Grabs<'_> {
+impl<'a> Answers for Grabs<'a> {
     /// `None` where this process answers no grabs.
     type Arrival = Option<short_lane::Arrival>;
+    type Wait = short_lane::Wait<'a>;
 
     fn arrival(&self) -> Self::Arrival {
         self.routes.redpacket.as_deref().map(short_lane::arrival)
     }
 
-    fn answer(&self, head: &Head<'_, '_>, arrival: &Self::Arrival, answers: &mut Vec<u8>) -> bool {
+    fn answer(
+        &self,
+        head: &Head<'_, '_>,
+        arrival: &Self::Arrival,
+        answers: &mut Vec<u8>,
+    ) -> Answered<Self::Wait> {
+        let routes: &'a Routes = self.routes;
         let path = head.target.split('?').next().unwrap_or_default();
-        let (Some(redpacket), Some(arrival)) = (&self.routes.redpacket, arrival) else {
-            return false;
+        let (Some(redpacket), Some(arrival)) = (&routes.redpacket, arrival) else {
+            return Answered::NotHere;
         };
         let Some(id) = grab_of(head.method, path) else {
-            return false;
+            return Answered::NotHere;
         };
-        let from = (self.peer.ip(), &*self.routes.trusted_proxies);
-        short_lane::answer(redpacket, id, head, from, arrival, answers).is_some()
+        let by = short_lane::By {
+            node: redpacket,
+            peer: self.peer.ip(),
+            trusted_proxies: &routes.trusted_proxies,
+            request_ids: &routes.request_ids,
+        };
+        short_lane::answer(&by, id, head, arrival, answers).unwrap_or(Answered::NotHere)
     }
 }
 

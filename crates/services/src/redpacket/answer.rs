@@ -7,6 +7,8 @@ use rules::{Missed, Rejected, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::http::{ApiError, request_id::X_REQUEST_ID};
+
 /// A packet as its winner sees it.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct WonPacket<'a> {
@@ -87,6 +89,26 @@ pub(crate) fn ok(body: Bytes) -> Response<Bytes> {
     response
 }
 
+/// The answer that tells `error` of request `request_id`, as bytes behind what `answers` holds:
+/// the same as hyper sends.
+pub(crate) fn write_error(error: &ApiError, request_id: &str, date: &[u8], answers: &mut Vec<u8>) {
+    let body = error.body(request_id);
+    let (status, reason) = (error.status, error.status.canonical_reason());
+    let reason = reason.unwrap_or("Error");
+    let retry_after = error.retry_after_seconds;
+    let retry_after = retry_after.map_or(String::new(), |s| format!("retry-after: {s}\r\n"));
+    let head = format!(
+        "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
+         {retry_after}{X_REQUEST_ID}: {request_id}\r\ncontent-length: {}\r\ndate: ",
+        status.as_u16(),
+        body.len(),
+    );
+    answers.extend_from_slice(head.as_bytes());
+    answers.extend_from_slice(date);
+    answers.extend_from_slice(b"\r\n\r\n");
+    answers.extend_from_slice(&body);
+}
+
 /// The same answer as [`ok`] with hyper's own headers, as bytes behind what `answers` holds.
 pub(crate) fn write_ok(body: &[u8], date: &[u8], answers: &mut Vec<u8>) {
     let mut digits = [0; 20];
@@ -115,7 +137,48 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use axum::response::IntoResponse as _;
+
     use super::*;
+    use crate::http::error::REQUEST_ID;
+
+    /// Status, headers and body.
+    fn parts(answer: &[u8]) -> (u16, HashMap<String, Vec<u8>>, Vec<u8>) {
+        let mut headers = [httparse::EMPTY_HEADER; 16];
+        let mut response = httparse::Response::new(&mut headers);
+        let parsed = response.parse(answer).expect("an answer");
+        let httparse::Status::Complete(head) = parsed else {
+            panic!("half an answer");
+        };
+        let (code, body) = (response.code.expect("a code"), answer[head..].to_vec());
+        let headers = response.headers.iter();
+        let headers = headers.map(|header| (header.name.to_owned(), header.value.to_owned()));
+        (code, headers.collect(), body)
+    }
+
+    #[tokio::test]
+    async fn an_error_in_front_of_hyper_is_the_one_behind_it() {
+        let error = || ApiError::unavailable("ask \"again\"");
+        let mut answers = Vec::new();
+        write_error(&error(), "id-1", b"now", &mut answers);
+        let (code, headers, body) = parts(&answers);
+        let long = REQUEST_ID.sync_scope("id-1".into(), || error().into_response());
+        assert_eq!(code, long.status().as_u16());
+        let (long, long_body) = long.into_parts();
+        let long_body = axum::body::to_bytes(long_body, 1_000).await.expect("bytes");
+        assert_eq!(body, long_body);
+        let mut expected = HashMap::<_, Vec<u8>>::new();
+        for (name, value) in &long.headers {
+            expected.insert(name.as_str().to_owned(), value.as_bytes().to_vec());
+        }
+        // What the server and hyper add.
+        expected.insert(X_REQUEST_ID.to_owned(), b"id-1".to_vec());
+        expected.insert("content-length".to_owned(), body.len().to_string().into());
+        expected.insert("date".to_owned(), b"now".to_vec());
+        assert_eq!(headers, expected);
+    }
 
     #[test]
     fn bodies_are_the_contract_s() {

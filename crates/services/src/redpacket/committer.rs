@@ -9,11 +9,15 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use ledger::{ClaimAsk, ClaimError, ClaimResult, Ledger, Win};
 use rules::{GrabId, UserId};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, timeout_at},
 };
 
-use super::{rain::Rain, stock::HeldPacket};
+use super::{
+    courier::{Reply, Round},
+    rain::Rain,
+    stock::HeldPacket,
+};
 use crate::account::asking::{Admission, Attempt};
 
 /// The most claims in one transaction.
@@ -42,7 +46,7 @@ pub(crate) struct Claim {
     /// Where the tap came from, for the account too.
     pub(crate) ip: IpAddr,
     /// Where the result goes, if anybody still waits for it.
-    pub(crate) reply: oneshot::Sender<Claimed>,
+    pub(crate) reply: Reply,
 }
 
 impl Claim {
@@ -164,9 +168,11 @@ impl Committer {
                         Some((claim.rain.clone(), places))
                     })
                     .collect();
+                let mut round = Round::default();
                 for (claim, result) in batch.into_iter().zip(results) {
-                    self.finish(claim, result);
+                    self.finish(claim, result, &mut round);
                 }
+                round.bring();
                 // Now that each is recorded.
                 for (rain, places) in took {
                     rain.followed.took(self.slot, places);
@@ -174,7 +180,11 @@ impl Committer {
             }
             Err(ClaimError::NotDone(error)) => {
                 tracing::warn!(claims = batch.len(), %error, "a batch of claims was not done");
-                batch.into_iter().for_each(|claim| self.not_done(claim));
+                let mut round = Round::default();
+                for claim in batch {
+                    self.not_done(claim, &mut round);
+                }
+                round.bring();
             }
             Err(ClaimError::InDoubt(cause)) => {
                 tracing::error!(claims = batch.len(), %cause, "a batch of claims is in doubt");
@@ -183,7 +193,7 @@ impl Committer {
         }
     }
 
-    fn finish(&self, claim: Claim, result: ClaimResult) {
+    fn finish(&self, claim: Claim, result: ClaimResult, round: &mut Round) {
         let several_at_once = claim.ask.win_limit.count > 1;
         let claimed = match result {
             ClaimResult::Won(win) => {
@@ -226,21 +236,21 @@ impl Committer {
                 Claimed::Ended
             }
             ClaimResult::Halted | ClaimResult::TooLate | ClaimResult::Failed => {
-                return self.not_done(claim);
+                return self.not_done(claim, round);
             }
         };
         // Last, so that whoever waits for the claim's end finds the win recorded.
         claim.rain.winners.end(&claim.ask.user);
-        reply(claim.reply, claimed);
+        round.add(claim.reply, claimed);
     }
 
     /// Nothing was written: the packet is free, and the attempt is not used up.
-    fn not_done(&self, claim: Claim) {
+    fn not_done(&self, claim: Claim, round: &mut Round) {
         metrics::counter!("hongbao_claims_not_done_total").increment(1);
         claim.rain.stock.put_back(&claim.packet);
         self.admission.withdraw(claim.rain.id, claim.attempt());
         claim.rain.winners.end(&claim.ask.user);
-        reply(claim.reply, Claimed::Unavailable);
+        round.add(claim.reply, Claimed::Unavailable);
     }
 
     /// Asks the ledger until it says what became of the batch. Until then the packets and the
@@ -251,11 +261,13 @@ impl Committer {
         in_doubt.increment(batch.len() as f64);
         metrics::counter!("hongbao_claims_in_doubt_total").increment(batch.len() as u64);
         let mut undecided = Vec::with_capacity(batch.len());
+        let mut round = Round::default();
         for claim in batch {
             self.admission.withdraw(claim.rain.id, claim.attempt());
             undecided.push((claim.rain, claim.ask.user, claim.packet));
-            reply(claim.reply, Claimed::Unavailable);
+            round.add(claim.reply, Claimed::Unavailable);
         }
+        round.bring();
         crate::task::critical("settling", async move {
             let mut pause = SETTLE_EVERY;
             let wins = loop {
@@ -305,9 +317,4 @@ pub(super) fn tell_if_all_claimed(ledger: &dyn Ledger, rain: &Rain) {
             rain.events.tell_sold_out(&view.campaign, ledger.now());
         }
     }
-}
-
-fn reply(to: oneshot::Sender<Claimed>, claimed: Claimed) {
-    // The client may have gone away; what is durable is durable all the same.
-    let _gone = to.send(claimed).is_err();
 }

@@ -3,7 +3,8 @@
 //! [`decide`] names the steps in the order of the contract; each is a function below it. Until
 //! a packet is taken nothing here touches the ledger, the queue or another service, but for a
 //! repeated tap, which gets one look into the ledger before any "no". What needs no wait at all,
-//! nearly every grab of a rain, is [`at_once`]; `short_lane` answers it in front of hyper.
+//! nearly every grab of a rain, is [`at_once`]. `short_lane` calls the same steps in front of
+//! hyper; what it does not take comes to [`grab()`].
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
@@ -17,12 +18,13 @@ use ledger::{ClaimAsk, Win};
 use rules::{
     CampaignId, ClaimId, GrabId, Missed, Outcome, Rejected, Timestamp, UserId, admission::Verdict,
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Redpacket,
     answer::{self, won_body},
     committer::{Claim, Claimed},
+    courier::Reply,
     rain::{Rain, View},
     stock::Patience,
     winners::Known,
@@ -107,9 +109,14 @@ pub async fn grab(
 /// The steps of a grab, in the order of the contract: the first that applies answers.
 async fn decide(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> Answer {
     let known = at_once(rain, &rain.view(), ask);
-    if let Some(answer) = known {
-        return answer;
+    match known {
+        Some(answer) => answer,
+        None => decide_waiting(node, rain, ask).await,
     }
+}
+
+/// As [`decide`], when [`at_once`] did not tell.
+pub(super) async fn decide_waiting(node: &Redpacket, rain: &Arc<Rain>, ask: &Ask<'_>) -> Answer {
     if let Some(answer) = own_win(node, rain, ask).await {
         return answer;
     }
@@ -320,7 +327,7 @@ async fn take_and_claim(
                 None => continue,
             }
         };
-        let (reply, wait) = oneshot::channel();
+        let (reply, wait) = Reply::new();
         let claim = Claim {
             ask: claim_ask(node, rain, ask, &packet),
             rain: rain.clone(),
@@ -410,9 +417,12 @@ pub(super) fn note(node: &Redpacket, rain: &Rain, ask: &Ask<'_>, answer: &Answer
 
 fn respond(rain: &Rain, answer: &Answer) -> Result<Response<Bytes>, ApiError> {
     let body = body(&rain.view(), answer).map(|body| Bytes::from(body.into_owned()));
-    body.map(answer::ok).ok_or_else(|| {
-        ApiError::unavailable("the claim could not be decided; ask again with the same Grab-Id")
-    })
+    body.map(answer::ok).ok_or_else(undecided)
+}
+
+/// The error that tells [`Answer::Unavailable`].
+pub(super) fn undecided() -> ApiError {
+    ApiError::unavailable("the claim could not be decided; ask again with the same Grab-Id")
 }
 
 /// The body that tells `answer`; `None` for a 503.

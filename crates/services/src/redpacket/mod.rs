@@ -1,10 +1,10 @@
 //! The grab: the only hot path, and the calls around it that participants make.
 //!
 //! # Layout
-//! - [`grab`]: the steps of a grab, from the headers to the answer; `short_lane`: those that need
-//!   no wait, from bytes to bytes.
+//! - [`grab`]: the steps of a grab, from the headers to the answer; `short_lane`: the same from
+//!   bytes to bytes.
 //! - `rain`: one campaign on this node; `winners` and `stock`: what it knows and holds.
-//! - `committer`: the group commit; `follow`: the claims that other replicas committed; `forget`:
+//! - `committer`: the group commit; `courier`: its replies; `follow`: the claims that other replicas committed; `forget`:
 //!   those of closed campaigns; `look`: the look a repeated tap gets; `supplier`: bundles from the
 //!   queue and back.
 //! - [`counting`]: counts into the ledger, each second; `telling`: into this process's metrics.
@@ -16,6 +16,7 @@ pub mod campaign;
 pub mod campaigns;
 mod committer;
 pub mod counting;
+pub(crate) mod courier;
 pub mod events;
 mod follow;
 mod forget;

@@ -22,8 +22,8 @@ pub(crate) struct Winners {
     wins: papaya::HashMap<UserId, Box<[Win]>>,
     recording: Mutex<()>,
     claimed: AtomicU64,
-    /// Dropping the sender wakes whoever waits for the claim's end.
-    in_flight: Mutex<HashMap<UserId, watch::Sender<()>>>,
+    /// Dropping the sender wakes whoever waits for the claim's end; made for the first who does.
+    in_flight: Mutex<HashMap<UserId, Option<watch::Sender<()>>>>,
     /// The length of `in_flight`, so that a grab of a sold-out campaign takes no lock.
     in_flight_count: AtomicUsize,
 }
@@ -103,7 +103,7 @@ impl Winners {
         if in_flight.contains_key(user) {
             return false;
         }
-        in_flight.insert(user.clone(), watch::Sender::new(()));
+        in_flight.insert(user.clone(), None);
         self.in_flight_count.fetch_add(1, Ordering::Release);
         true
     }
@@ -125,9 +125,10 @@ impl Winners {
         if self.in_flight_count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        lock(&self.in_flight)
-            .get(user)
-            .map(watch::Sender::subscribe)
+        let mut in_flight = lock(&self.in_flight);
+        let ended = in_flight.get_mut(user)?;
+        let ended = ended.get_or_insert_with(|| watch::Sender::new(()));
+        Some(ended.subscribe())
     }
 }
 

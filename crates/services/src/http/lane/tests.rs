@@ -1,32 +1,79 @@
 //! The lane in front of a real hyper, over a pipe that takes a few bytes at a time.
 
-use std::{convert::Infallible, sync::atomic::AtomicU32};
+use std::{convert::Infallible, pin::pin, sync::atomic::AtomicU32};
 
 use bytes::Bytes;
 use http::{Request, Response, header::CONNECTION};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    sync::Semaphore,
+};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// Answers `POST /fast…` with its target.
-struct Fast;
+/// Answers `POST /fast…` with its target at once, `POST /wait…` a little later, and `POST /held…`
+/// when the gate lets it pass.
+#[derive(Clone)]
+struct Fast {
+    /// Held by each answer under way, so that the count of its owners tells how many there are.
+    gate: Arc<Semaphore>,
+}
 
-impl AnswersAtOnce for Fast {
+impl Fast {
+    fn new() -> Self {
+        Self {
+            gate: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    /// How many answers are under way on a connection that is served.
+    fn under_way(&self) -> usize {
+        // The test's own and the connection's.
+        Arc::strong_count(&self.gate) - 2
+    }
+}
+
+fn in_front(target: &str) -> Vec<u8> {
+    let body = format!("lane {target}");
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+    (head + &body).into_bytes()
+}
+
+impl Answers for Fast {
     type Arrival = ();
+    type Wait = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 
     fn arrival(&self) {}
 
-    fn answer(&self, head: &Head<'_, '_>, (): &(), answers: &mut Vec<u8>) -> bool {
-        let fast = head.method == "POST" && head.target.starts_with("/fast");
-        if fast {
-            let body = format!("lane {}", head.target);
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-            answers.extend_from_slice((head + &body).as_bytes());
+    fn answer(&self, head: &Head<'_, '_>, (): &(), answers: &mut Vec<u8>) -> Answered<Self::Wait> {
+        let target = head.target.to_owned();
+        if head.method != "POST" {
+            return Answered::NotHere;
         }
-        fast
+        if target.starts_with("/fast") {
+            answers.extend_from_slice(&in_front(&target));
+            return Answered::Now;
+        }
+        if target.starts_with("/wait") {
+            return Answered::Later(Box::pin(async move {
+                for _ in 0..target.len() % 5 {
+                    tokio::task::yield_now().await;
+                }
+                in_front(&target)
+            }));
+        }
+        if target.starts_with("/held") {
+            let gate = self.gate.clone();
+            return Answered::Later(Box::pin(async move {
+                gate.acquire().await.expect("never closed").forget();
+                in_front(&target)
+            }));
+        }
+        Answered::NotHere
     }
 }
 
@@ -57,16 +104,26 @@ async fn slow(
 
 /// A connection to a server with a lane, whose pipe holds `room` bytes.
 fn connect(room: usize) -> DuplexStream {
+    connect_to(Fast::new(), room, CancellationToken::new())
+}
+
+/// The same, with answers that the test holds, on a server that stops when it is told.
+fn connect_to(fast: Fast, room: usize, stopping: CancellationToken) -> DuplexStream {
     let (client, server) = duplex(room);
     tokio::spawn(async move {
-        let (lane, turn) = Lane::new(server, Fast);
+        let (lane, turn) = Lane::new(server, fast);
         let service = service_fn(move |request| slow(turn.clone(), request));
         let connection = http1::Builder::new()
             .header_read_timeout(None)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(lane), service);
+        let mut connection = pin!(connection);
         // How it ended is what the client sees.
-        let _ended_badly = connection.await.is_err();
+        let ended = stopping.run_until_cancelled(connection.as_mut()).await;
+        if ended.is_none() {
+            connection.as_mut().graceful_shutdown();
+            let _ended_badly = connection.await.is_err();
+        }
     });
     client
 }
@@ -149,7 +206,12 @@ async fn answers_leave_in_the_order_of_their_requests() {
         let mut dice = Dice(seed);
         let (mut requests, mut expected) = (String::new(), Vec::new());
         for n in 0..1 + dice.roll(30) {
-            match dice.roll(4) {
+            match dice.roll(6) {
+                4 | 5 => {
+                    let pause = "/".repeat(dice.roll(5) as usize);
+                    requests += &format!("POST /wait/{n}{pause} HTTP/1.1\r\nHost: h\r\n\r\n");
+                    expected.push(format!("lane /wait/{n}{pause}"));
+                }
                 0 | 1 => {
                     requests += &format!("POST /fast/{n} HTTP/1.1\r\nHost: h\r\n\r\n");
                     expected.push(format!("lane /fast/{n}"));
@@ -269,11 +331,160 @@ async fn a_slow_reader_may_ask_again() {
     }
 }
 
+/// Lets every other task go on until none has anything to do.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_goes_away_takes_its_answer_with_it() {
+    let held = "POST /held HTTP/1.1\r\n\r\n";
+    // Whatever was answered before, and whether or not the beginning of more has come.
+    for (sent, half) in [
+        ("", false),
+        ("", true),
+        ("POST /fast HTTP/1.1\r\n\r\n", false),
+    ] {
+        let fast = Fast::new();
+        let mut client = connect_to(fast.clone(), 1_000, CancellationToken::new());
+        client.write_all(sent.as_bytes()).await.unwrap();
+        client.write_all(held.as_bytes()).await.unwrap();
+        settle().await;
+        assert_eq!(fast.under_way(), 1, "{sent:?}");
+        if half {
+            // As with hyper, a half-closed connection is one that nobody listens at.
+            client.shutdown().await.unwrap();
+        } else {
+            drop(client);
+        }
+        settle().await;
+        assert_eq!(Arc::strong_count(&fast.gate), 1, "the connection is gone");
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_before_the_peer_s_end_is_answered() {
+    let fast = Fast::new();
+    let mut client = connect_to(fast.clone(), 1_000, CancellationToken::new());
+    let asks = "POST /held/1 HTTP/1.1\r\n\r\nPOST /fast/2 HTTP/1.1\r\n\r\n";
+    client.write_all(asks.as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    settle().await;
+    fast.gate.add_permits(1);
+    let mut received = String::new();
+    client.read_to_string(&mut received).await.unwrap();
+    let bodies: Vec<_> = received.matches("lane /").collect();
+    assert_eq!(bodies.len(), 2, "{received}");
+    assert!(received.ends_with("lane /fast/2"), "{received}");
+}
+
+#[tokio::test]
+async fn a_held_answer_bounds_what_is_read_behind_it() {
+    let (fast, room) = (Fast::new(), 500);
+    let client = connect_to(fast.clone(), room, CancellationToken::new());
+    let (mut from, mut to) = tokio::io::split(client);
+    let sent = Arc::<AtomicU32>::default();
+    let asks = 2_000;
+    let sending = tokio::spawn({
+        let sent = sent.clone();
+        async move {
+            to.write_all(b"POST /held HTTP/1.1\r\n\r\n").await.unwrap();
+            for n in 0..asks {
+                let way = ["fast", "wait"][n % 2];
+                let ask = format!("POST /{way}/{n} HTTP/1.1\r\n\r\n");
+                to.write_all(ask.as_bytes()).await.unwrap();
+                sent.fetch_add(ask.len() as u32, Relaxed);
+            }
+            to
+        }
+    });
+    settle().await;
+    let read_ahead = sent.load(Relaxed) as usize;
+    assert!(read_ahead <= HEAD_BYTES_MAX + room, "{read_ahead} bytes");
+    assert!(!sending.is_finished(), "there was more to send");
+    fast.gate.add_permits(1);
+    let (mut received, mut answers) = (Vec::new(), Vec::new());
+    while answers.len() <= asks {
+        let mut part = [0; 4_096];
+        let read = from.read(&mut part).await.unwrap();
+        assert!(read > 0, "ended after {}", answers.len());
+        received.extend_from_slice(&part[..read]);
+        while let Some((body, length)) = first_answer(&received) {
+            answers.push(body);
+            received.drain(..length);
+        }
+    }
+    assert_eq!(answers[0], "lane /held");
+    for (n, answer) in answers[1..].iter().enumerate() {
+        assert_eq!(*answer, format!("lane /{}/{n}", ["fast", "wait"][n % 2]));
+    }
+    sending.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stopping_server_gives_the_answer_that_is_under_way() {
+    let ask = "POST /held HTTP/1.1\r\n\r\n";
+    // On a new connection, and on those whose last answer was the lane's or hyper's.
+    for before in [
+        "",
+        "POST /fast HTTP/1.1\r\n\r\n",
+        "GET /slow HTTP/1.1\r\n\r\n",
+    ] {
+        let (fast, stopping) = (Fast::new(), CancellationToken::new());
+        let mut client = connect_to(fast.clone(), 1_000, stopping.clone());
+        client.write_all(before.as_bytes()).await.unwrap();
+        let mut first = Vec::new();
+        while !before.is_empty() && first_answer(&first).is_none() {
+            first.push(client.read_u8().await.unwrap());
+        }
+        // What stands behind it is not answered any more, and may be asked again elsewhere.
+        let asks = format!("{ask}POST /fast/behind HTTP/1.1\r\n\r\n");
+        client.write_all(asks.as_bytes()).await.unwrap();
+        settle().await;
+        stopping.cancel();
+        settle().await;
+        assert_eq!(fast.under_way(), 1, "after {before:?}");
+        fast.gate.add_permits(1);
+        let mut received = String::new();
+        client.read_to_string(&mut received).await.unwrap();
+        assert!(
+            received.starts_with("HTTP/1.1 200 OK\r\nconnection: close\r\n"),
+            "{received}"
+        );
+        assert!(received.ends_with("\r\n\r\nlane /held"), "{received}");
+    }
+}
+
+/// An answer may take longer than a head, and the time for the next head begins behind it.
+#[tokio::test(start_paused = true)]
+async fn a_held_answer_is_not_a_late_head() {
+    let fast = Fast::new();
+    let mut client = connect_to(fast.clone(), 1_000, CancellationToken::new());
+    client
+        .write_all(b"POST /fast HTTP/1.1\r\n\r\nPOST /held HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
+    tokio::time::sleep(HEAD_WITHIN * 3).await;
+    assert_eq!(fast.under_way(), 1);
+    fast.gate.add_permits(1);
+    tokio::time::sleep(HEAD_WITHIN * 2 / 3).await;
+    client
+        .write_all(b"POST /fast/2 HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
+    let mut received = String::new();
+    client.read_to_string(&mut received).await.unwrap();
+    assert!(received.ends_with("lane /fast/2"), "{received}");
+    assert!(received.contains("lane /held"), "{received}");
+}
+
 /// What a connection had to keep for a while does not stay with it.
 #[tokio::test]
 async fn an_idle_connection_keeps_no_buffer() {
     let (mut client, server) = duplex(300);
-    let (mut lane, turn) = Lane::new(server, Fast);
+    let (mut lane, turn) = Lane::new(server, Fast::new());
     let sent = "POST /fast/1 HTTP/1.1\r\nx: y";
     client.write_all(sent.as_bytes()).await.unwrap();
     let mut one = [0; 1];
@@ -357,7 +568,7 @@ async fn a_flood_lets_others_have_their_turn() {
         Flood {
             parts: parts.clone(),
         },
-        Fast,
+        Fast::new(),
     );
     let flood = tokio::spawn(async move { lane.read_u8().await });
     for _ in 0..3 {
