@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rules::{Fen, Split, Tranche, WinLimit};
+use rules::{CampaignId, Fen, Split, Tranche, WinLimit};
 
 use super::bench::{Bench, Rain, fen, once};
-use crate::{CampaignPatch, Change, ClaimResult, TopUpRefused, WaveState};
+use crate::{CampaignPatch, Change, ClaimResult, Ledger, TopUpRefused, WaveState};
 
 /// The refund is the budget of all tranches without the claims; waves never issued included.
 pub async fn the_refund_is_what_is_left(bench: Bench) {
@@ -48,7 +48,7 @@ pub async fn a_close_is_repeated_without_effect(bench: Bench) {
     rain.read_again().await;
     assert_eq!(rain.campaign.version, version);
     assert!(rain.balanced().await.balanced);
-    let nobody = rules::CampaignId(uuid::Uuid::from_u128(u128::MAX));
+    let nobody = CampaignId(uuid::Uuid::from_u128(u128::MAX));
     assert_eq!(ledger.close_campaign(nobody).await.unwrap(), None);
 }
 
@@ -101,14 +101,7 @@ pub async fn an_end_that_was_put_off_closes_nothing(bench: Bench) {
     let mut rain = Rain::open(&bench, 8, WinLimit::ONE).await;
     let (ledger, id) = (rain.ledger.clone(), rain.campaign.id);
     assert_eq!(ledger.close_ended_campaign(id).await.unwrap(), None);
-    let end_now = CampaignPatch {
-        ends_at: Some(ledger.now()),
-        ..CampaignPatch::default()
-    };
-    assert_eq!(
-        ledger.patch_campaign(id, end_now).await.unwrap(),
-        Change::Done
-    );
+    end_now(&*ledger, id).await;
     ledger.halt_campaign(id, "a difference").await.unwrap();
     assert_eq!(ledger.close_ended_campaign(id).await.unwrap(), None);
     rain.read_again().await;
@@ -119,16 +112,18 @@ pub async fn an_end_that_was_put_off_closes_nothing(bench: Bench) {
 
     let rain = Rain::open(&bench, 8, WinLimit::ONE).await;
     let (ledger, id) = (rain.ledger.clone(), rain.campaign.id);
-    let end_now = CampaignPatch {
+    end_now(&*ledger, id).await;
+    let refund = ledger.close_ended_campaign(id).await.unwrap();
+    assert_eq!(refund.map(|refund| refund.packets), Some(8));
+}
+
+async fn end_now(ledger: &dyn Ledger, id: CampaignId) {
+    let patch = CampaignPatch {
         ends_at: Some(ledger.now()),
         ..CampaignPatch::default()
     };
-    assert_eq!(
-        ledger.patch_campaign(id, end_now).await.unwrap(),
-        Change::Done
-    );
-    let refund = ledger.close_ended_campaign(id).await.unwrap();
-    assert_eq!(refund.map(|refund| refund.packets), Some(8));
+    let changed = ledger.patch_campaign(id, patch).await;
+    assert_eq!(changed.unwrap(), Change::Done);
 }
 
 /// A closed campaign takes no change of any kind.

@@ -40,7 +40,8 @@ macro_rules! ledger_conformance {
                 several_wins_are_counted_to_the_limit, the_same_tap_is_the_same_win,
                 periods_of_seconds_begin_anew, a_period_begins_with_each_opening;
             closing: the_refund_is_what_is_left, a_close_is_repeated_without_effect,
-                claims_and_close_exclude_each_other, a_closed_campaign_changes_no_more;
+                claims_and_close_exclude_each_other, a_closed_campaign_changes_no_more,
+                an_end_that_was_put_off_closes_nothing;
             issuing: a_campaign_is_read_as_it_was_written, a_creation_is_done_once,
                 versions_tell_every_change, campaigns_come_page_by_page,
                 waves_go_from_planned_to_open_once, a_pause_moves_what_is_planned,

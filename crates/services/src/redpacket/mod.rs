@@ -4,9 +4,9 @@
 //! - [`grab`]: the steps of a grab, from the headers to the answer; `short_lane`: the same from
 //!   bytes to bytes.
 //! - `rain`: one campaign on this node; `winners` and `stock`: what it knows and holds.
-//! - `committer`: the group commit; `courier`: its replies; `follow`: the claims that other replicas committed; `forget`:
-//!   those of closed campaigns; `look`: the look a repeated tap gets; `supplier`: bundles from the
-//!   queue and back.
+//! - `committer`: the group commit; `courier`: its replies; `follow`: the claims that other
+//!   replicas committed; `forget`: those of closed campaigns; `look`: the look a repeated tap gets;
+//!   `supplier`: bundles from the queue and back.
 //! - [`counting`]: counts into the ledger, each second; `telling`: into this process's metrics.
 //! - `answer`: bytes on the wire.
 //! - [`campaign`], [`campaigns`], [`wins`], [`events`]: the other endpoints.
