@@ -67,6 +67,7 @@ impl MariaDb {
             .args(["--no-defaults", "--auth-root-authentication-method=normal"])
             .args(["--skip-test-db", "--user=root"])
             .arg(format!("--datadir={}", data(folder.path()).display()))
+            .env("TMPDIR", folder.path())
             .output()
             .unwrap_or_else(|error| {
                 panic!("no mariadb-install-db ({error}); `scripts/setup.sh test` installs it")
@@ -168,7 +169,10 @@ fn run(folder: &Path, port: u16, options: &[String]) -> Server {
     let log = folder.join("mariadb.log");
     let mut server = Server::start(
         "mariadbd",
+        // A folder of its own for temporary tables: at start it removes all it finds there, those
+        // of another server in the midst of its work too.
         Command::new("mariadbd")
+            .env("TMPDIR", folder)
             .args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1"])
             .args(["--skip-name-resolve", "--max-connections=500"])
             .arg(format!("--port={port}"))

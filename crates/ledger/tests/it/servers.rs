@@ -1,6 +1,9 @@
 //! Fresh ledgers on the database servers that the tests of this process share.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use ledger::{
     ServerLedger,
@@ -92,13 +95,20 @@ impl Database {
 
     /// How many of its transactions wait for a lock now.
     pub(crate) fn waiting(&self) -> u32 {
+        // InnoDB shows everybody one picture, and makes a new one only when nobody has looked for
+        // 0.1 s: tests that look more often, each or together, would see the old one for ever.
+        static LOOKING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = LOOKING.lock();
         let sql = match self.backend {
-            Backend::MariaDb => format!(
-                "SELECT count(*) FROM information_schema.innodb_trx t \
-                 JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
-                 WHERE t.trx_state = 'LOCK WAIT' AND p.db = '{}'",
-                self.name
-            ),
+            Backend::MariaDb => {
+                std::thread::sleep(Duration::from_millis(120));
+                format!(
+                    "SELECT count(*) FROM information_schema.innodb_trx t \
+                     JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
+                     WHERE t.trx_state = 'LOCK WAIT' AND p.db = '{}'",
+                    self.name
+                )
+            }
             Backend::Postgres => "SELECT count(*) FROM pg_stat_activity \
                  WHERE datname = current_database() AND wait_event_type = 'Lock'"
                 .into(),
