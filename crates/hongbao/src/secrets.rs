@@ -214,9 +214,9 @@ fn sources(settings: &Settings) -> [Source<'_>; 3] {
 fn long_enough(name: &str, secret: String) -> anyhow::Result<String> {
     if secret.len() < SECRET_BYTES_MIN {
         bail!(
-            "{name} has {} bytes and must have at least {SECRET_BYTES_MIN}; here is a fresh one: {}",
+            "{name} has {} bytes and must have at least {SECRET_BYTES_MIN}; \
+             `openssl rand -hex 32` makes one",
             secret.len(),
-            fresh(),
         );
     }
     Ok(secret)

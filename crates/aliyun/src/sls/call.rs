@@ -86,6 +86,15 @@ impl SlsError {
         matches!(self, Self::Service(error) if error.code == code)
     }
 
+    /// The HTTP status that the service answered with, if it did.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Service(error) => Some(error.status),
+            _ => None,
+        }
+    }
+
     /// Whether the service asks for fewer calls.
     #[must_use]
     pub fn is_throttled(&self) -> bool {

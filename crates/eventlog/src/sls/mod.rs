@@ -125,6 +125,14 @@ pub fn is_in_use(folder: &Path) -> io::Result<bool> {
     spool::is_locked(folder)
 }
 
+/// Bytes of lines in `folder` that are not shipped; none where there is no folder.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn bytes_left(folder: &Path) -> io::Result<u64> {
+    spool::bytes_left(folder)
+}
+
 /// What the shipper has done so far. Each only grows, but for what waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShipperStats {
@@ -134,8 +142,9 @@ pub struct ShipperStats {
     pub grabs_shipped: u64,
     /// Grabs that were counted into fewer lines, because too much was waiting.
     pub grabs_folded: u64,
-    /// Grabs that no line stands for any more: the service refused their batch for good, the
-    /// batch was damaged on disk, or even the counting was full.
+    /// Grabs that no line stands for any more, as far as is known: the service refused their
+    /// batch for good, or it could be neither delivered nor kept. What somebody has deleted or
+    /// damaged in the folder is not known, and only logged.
     pub grabs_lost: u64,
     /// Attempts to deliver a batch that failed.
     pub failures: u64,

@@ -185,6 +185,10 @@ impl Ship {
                     if failures == 1 {
                         tracing::warn!(%error, "SLS does not take the log; what is to be shipped waits");
                     }
+                    if error.status() == Some(400) {
+                        // It may be this batch alone that the service would not have.
+                        spool.borrow_mut().set_first_aside();
+                    }
                     tokio::time::sleep(pause).await;
                 }
             }

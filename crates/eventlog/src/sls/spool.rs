@@ -44,6 +44,37 @@ pub(super) fn is_locked(folder: &Path) -> io::Result<bool> {
     }
 }
 
+/// Bytes that wait in `folder`; none where there is no folder.
+pub(super) fn bytes_left(folder: &Path) -> io::Result<u64> {
+    match batches(folder) {
+        Ok(batches) => Ok(batches.iter().map(|batch| batch.bytes).sum()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// The batches in `folder`, in no order.
+fn batches(folder: &Path) -> io::Result<Vec<Batch>> {
+    let mut batches = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        let number = path
+            .file_stem()
+            .and_then(|stem| stem.to_str()?.parse().ok());
+        if let Some(number) = number
+            && path.extension().is_some_and(|suffix| suffix == SUFFIX)
+        {
+            batches.push(Batch {
+                number,
+                bytes: entry.metadata()?.len(),
+                in_memory: None,
+            });
+        }
+    }
+    Ok(batches)
+}
+
 /// The folder and what is in it.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -55,8 +86,9 @@ pub(super) struct Spool {
     next: u64,
     /// Oldest first.
     waiting: VecDeque<Batch>,
-    /// Those that could not be read: they must not hold up the others.
-    unreadable: VecDeque<Batch>,
+    /// Those that could not be read, or that the service would not have as it was: they must not
+    /// hold up the others.
+    aside: VecDeque<Batch>,
     gathered: Option<Gathered>,
     /// The disk failed last time.
     failing: bool,
@@ -95,23 +127,7 @@ impl Spool {
             TryLockError::Error(error) => error,
             TryLockError::WouldBlock => io::ErrorKind::ResourceBusy.into(),
         })?;
-        let mut waiting = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let path = entry.path();
-            let number = path
-                .file_stem()
-                .and_then(|stem| stem.to_str()?.parse().ok());
-            if let Some(number) = number
-                && path.extension().is_some_and(|suffix| suffix == SUFFIX)
-            {
-                waiting.push(Batch {
-                    number,
-                    bytes: entry.metadata()?.len(),
-                    in_memory: None,
-                });
-            }
-        }
+        let mut waiting = batches(folder)?;
         waiting.sort_by_key(|batch| batch.number);
         Ok(Self {
             folder: folder.to_owned(),
@@ -119,7 +135,7 @@ impl Spool {
             _lock: lock,
             next: waiting.last().map_or(1, |last| last.number + 1),
             waiting: waiting.into(),
-            unreadable: VecDeque::new(),
+            aside: VecDeque::new(),
             gathered: None,
             failing: false,
         })
@@ -132,14 +148,17 @@ impl Spool {
     /// Bytes of all lines that are here.
     pub(super) fn bytes(&self) -> u64 {
         let gathered = self.gathered.iter().map(|g| g.lines.len() as u64);
-        let closed = self.waiting.iter().chain(&self.unreadable);
-        closed.map(|batch| batch.bytes).chain(gathered).sum()
+        self.closed().map(|batch| batch.bytes).chain(gathered).sum()
+    }
+
+    fn closed(&self) -> impl Iterator<Item = &Batch> {
+        self.waiting.iter().chain(&self.aside)
     }
 
     /// Bytes of closed batches that the disk does not have.
     fn bytes_in_memory(&self) -> u64 {
         let held = |batch: &Batch| batch.in_memory.as_ref().map_or(0, |_| batch.bytes);
-        self.waiting.iter().map(held).sum()
+        self.closed().map(held).sum()
     }
 
     /// Whether more lines can be taken.
@@ -229,13 +248,13 @@ impl Spool {
         }
     }
 
-    /// The lines of the oldest batch that is closed; `None` when there is none, or when it
-    /// cannot be read now: its turn comes again when no other waits. One that is gone has no
-    /// lines.
+    /// The lines of the oldest batch that is closed, or else of one that was set aside; `None`
+    /// when there is none, or when it cannot be read now and is set aside. One that is gone has
+    /// no lines.
     pub(super) fn first(&mut self) -> Option<Vec<u8>> {
         let again = self.waiting.is_empty();
         if again {
-            self.waiting.extend(self.unreadable.pop_front());
+            self.waiting.extend(self.aside.pop_front());
         }
         let first = self.waiting.front()?;
         if let Some(lines) = &first.in_memory {
@@ -249,7 +268,7 @@ impl Spool {
                 if !again {
                     tracing::warn!(%error, path = %path.display(), "a batch for SLS cannot be read now");
                 }
-                self.unreadable.extend(self.waiting.pop_front());
+                self.set_first_aside();
                 None
             }
         }
@@ -258,6 +277,11 @@ impl Spool {
     /// Whether no closed batch waits that can be read.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// Puts the oldest batch behind all others: its turn comes again when no other waits.
+    pub(super) fn set_first_aside(&mut self) {
+        self.aside.extend(self.waiting.pop_front());
     }
 
     /// Forgets the oldest batch.
@@ -275,6 +299,7 @@ impl Spool {
     /// lines that it cannot.
     pub(super) fn keep(&mut self) -> Vec<Vec<u8>> {
         self.close_gathered();
+        self.waiting.append(&mut self.aside);
         for at in 0..self.waiting.len() {
             let path = self.path(self.waiting[at].number);
             let Some(lines) = &self.waiting[at].in_memory else {

@@ -222,10 +222,25 @@ async fn shipper_of(
     plan: &Plan,
     settings: &Settings,
 ) -> anyhow::Result<(Option<Shipper>, Option<Intake>)> {
+    let folder = shipping_folder(settings);
     let Some(sls) = &plan.sls else {
+        match eventlog::sls::bytes_left(&folder) {
+            Ok(0) => {}
+            Ok(bytes) => tracing::warn!(
+                bytes,
+                folder = %folder.display(),
+                "a part of the access log waits to be shipped to SLS, and no SLS is set any more: \
+                 set it once more, or remove the folder"
+            ),
+            Err(error) => tracing::warn!(
+                %error,
+                folder = %folder.display(),
+                "cannot tell whether a part of the access log waits to be shipped to SLS"
+            ),
+        }
         return Ok((None, None));
     };
-    let (shipper, intake) = backends::shipper(sls, shipping_folder(settings)).await?;
+    let (shipper, intake) = backends::shipper(sls, folder).await?;
     Ok((Some(shipper), Some(intake)))
 }
 

@@ -43,6 +43,8 @@ pub(super) enum Mood {
     Well,
     /// It does nothing and says so.
     Refuses(u16, &'static str),
+    /// As [`Self::Refuses`], but only the first call that it sees, and that whenever it comes.
+    RefusesOne(u16, &'static str),
     /// It does all, but the answer is lost.
     LosesAnswers,
 }
@@ -51,6 +53,8 @@ pub(super) enum Mood {
 pub(super) struct Service {
     server: SlsServer,
     mood: Mutex<Mood>,
+    /// What [`Mood::RefusesOne`] is about.
+    disliked: Mutex<Option<Bytes>>,
     /// Calls that put logs.
     puts: AtomicUsize,
 }
@@ -72,6 +76,14 @@ impl Offline for Service {
         match mood {
             Mood::Well => self.server.answer(&request),
             Mood::Refuses(status, code) => refusal(status, code),
+            Mood::RefusesOne(status, code) => {
+                let mut disliked = self.disliked.lock().expect("no panic");
+                if disliked.get_or_insert_with(|| request.body().clone()) == request.body() {
+                    refusal(status, code)
+                } else {
+                    self.server.answer(&request)
+                }
+            }
             Mood::LosesAnswers => {
                 let _done = self.server.answer(&request);
                 refusal(502, "")
@@ -86,6 +98,7 @@ impl Service {
         Arc::new(Self {
             server: SlsServer::open(options, Arc::new(TestClock)).expect("in memory"),
             mood: Mutex::new(Mood::Well),
+            disliked: Mutex::default(),
             puts: AtomicUsize::new(0),
         })
     }

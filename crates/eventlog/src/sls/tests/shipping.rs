@@ -126,6 +126,29 @@ fn a_batch_that_is_refused_for_good_holds_up_no_other() {
 }
 
 #[test]
+fn a_batch_that_is_refused_for_an_unknown_reason_holds_up_no_other_and_is_not_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = Service::new();
+    let listening = Listening::start(&service, None);
+    let node = Node::start(
+        options(&listening.endpoint, folder.path()),
+        folder.path(),
+        7,
+    );
+    service.is(Mood::RefusesOne(400, "SomethingNew"));
+    node.record(campaign(1), 10);
+    wait_until("refused", || node.shipper.stats().failures > 0);
+    node.record(campaign(2), 10);
+    wait_until("the other", || node.shipper.stats().grabs_shipped == 11);
+    assert_eq!(listening.counts(campaign(2)), expected(10, 1));
+    service.is(Mood::Well);
+    let stats = node.close(LONG);
+    assert_eq!((stats.grabs_shipped, stats.grabs_lost), (22, 0));
+    assert_eq!(listening.counts(campaign(1)), expected(10, 1));
+    listening.stop();
+}
+
+#[test]
 fn away_over_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let service = Service::new();

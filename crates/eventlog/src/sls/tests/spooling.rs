@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Instant};
 
 use super::{
-    super::spool::{BATCH_AGE_MAX, BATCH_BYTES_MAX, BATCH_LINES_MAX, Spool},
+    super::spool::{BATCH_AGE_MAX, BATCH_BYTES_MAX, BATCH_LINES_MAX, Spool, bytes_left},
     *,
 };
 
@@ -67,6 +67,10 @@ fn a_killed_process_leaves_its_lines_in_order() {
     spool.add(&lines(0, BATCH_LINES_MAX * 2 + 10), now);
     // Neither closed nor kept: as if it had been killed.
     drop(spool);
+    let left = bytes_left(folder.path()).expect("it can be read");
+    assert_eq!(left, lines(0, BATCH_LINES_MAX * 2 + 10).len() as u64);
+    let nowhere = bytes_left(&folder.path().join("nowhere"));
+    assert_eq!(nowhere.expect("no folder is no error"), 0);
     let mut spool = open(folder.path());
     spool.add(&lines(0, 1), now);
     spool.close_batch(now, true);
