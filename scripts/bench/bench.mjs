@@ -165,10 +165,12 @@ function contenders(server, nginx, lost, shipping, tokens, servers) {
       id: `bare ${kind}`, short: 'bare', name: `bare inserter on ${name}, batches of 256`,
       once: async () => bare(await database(), quick ? 20_480 : 102_400),
     });
-    add({
-      id: `win ${kind}`, name: `**durable win** on ${name}`, connections: 256, depth: 1, against: `bare ${kind}`,
-      once: async () => wins(256, tokens, await database()),
-    });
+    for (const connections of [256, 1_024]) {
+      add({
+        id: `win ${kind} ${connections}`, name: `**durable win** on ${name}`, connections, depth: 1, against: `bare ${kind}`,
+        once: async () => wins(connections, tokens, await database()),
+      });
+    }
   }
   return rows;
 }
@@ -280,9 +282,9 @@ async function main() {
       { name: 'losing grabs with the log shipped to SLS against without, 256 connections', value: ratio('ship 256/1', 'lose 256/1'), aim: '≥ 0.97 ×' },
       { name: 'durable wins against the bare inserter, 256 connections', value: ratio('win 256', 'bare'), aim: '≥ 0.5 ×' },
       { name: 'durable wins against losing grabs, 256 connections', value: ratio('win 256', 'lose 256/1') },
-      ...Object.entries(databases).map(([kind, name]) => (
-        { name: `durable wins on ${name} against its bare inserter, 256 connections`, value: ratio(`win ${kind}`, `bare ${kind}`), aim: '≥ 0.5 ×' }
-      )),
+      ...Object.entries(databases).flatMap(([kind, name]) => [256, 1_024].map((connections) => (
+        { name: `durable wins on ${name} against its bare inserter, ${connections.toLocaleString('en')} connections`, value: ratio(`win ${kind} ${connections}`, `bare ${kind}`), aim: '≥ 0.5 ×' }
+      ))),
       { name: `memory of an idle event stream (${idle.count.toLocaleString('en')} of them)`, value: `${idle.kilobytesEach.toFixed(1)} KB` },
       { name: 'memory of an idle `serve`', value: `${rest.idleMb.toFixed(0)} MB`, aim: '< 64 MB' },
       { name: 'CPU of an idle `serve`', value: `${(rest.idleCpuShare * 100).toFixed(1)} % of a core` },

@@ -7,9 +7,6 @@ use rules::{
 
 use crate::{LedgerError, Refund, Wave, WaveState, api::Result, codec, codec::corrupt};
 
-/// Fence slots of a campaign.
-pub(crate) const SLOTS: u8 = 16;
-
 /// The sum of `tranches`, which were checked before they came here.
 pub(crate) fn budget_of(tranches: &[Tranche]) -> Result<Fen> {
     let mut sum = Fen::ZERO;

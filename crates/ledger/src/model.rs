@@ -7,6 +7,9 @@ use rules::{
     UserId, WinLimit,
 };
 
+/// Fence slots of a campaign: at most so many transactions claim at once.
+pub const SLOTS: u8 = 16;
+
 /// A campaign's number within its ledger: what other tables refer to, shorter than the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CampaignNo(pub i64);
@@ -252,7 +255,7 @@ pub struct Lead {
 
 /// How many claims of a campaign a node knows, by fence slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen(pub [u64; 16]);
+pub struct Seen(pub [u64; SLOTS as usize]);
 
 impl Seen {
     /// How many claims that are, over all slots.

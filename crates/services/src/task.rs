@@ -12,16 +12,13 @@ pub fn critical(name: &'static str, work: impl Future<Output = ()> + Send + 'sta
 }
 
 /// `work`, with the end of the process when it panics.
-pub async fn guarded(name: &'static str, work: impl Future<Output = ()> + Send) {
-    if std::panic::AssertUnwindSafe(work)
-        .catch_unwind()
-        .await
-        .is_err()
-    {
+pub async fn guarded<T>(name: &'static str, work: impl Future<Output = T> + Send) -> T {
+    let ended = std::panic::AssertUnwindSafe(work).catch_unwind().await;
+    ended.unwrap_or_else(|_panic| {
         tracing::error!(
             task = name,
             "a task without which nothing is safe has panicked; ending the process"
         );
-        std::process::abort();
-    }
+        std::process::abort()
+    })
 }

@@ -26,7 +26,7 @@ use services::{
     },
     monitor::{self, Monitor},
     random::{Random, SystemRandom},
-    redpacket::{self, Redpacket},
+    redpacket::{self, Commits, Redpacket},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -157,7 +157,10 @@ impl<'a> Shared<'a> {
             random: self.random.clone(),
             node: self.node,
             lease: self.plan.lease,
-            gathers_claims: self.plan.shares_ledger(),
+            commits: match self.plan.shares_ledger() {
+                true => Commits::TwoGathered,
+                false => Commits::One,
+            },
         })
     }
 

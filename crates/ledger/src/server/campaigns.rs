@@ -16,8 +16,7 @@ use super::{
     waves,
 };
 use crate::{
-    Campaign, CampaignNo, Idempotency, NewCampaign, Once, Wave, codec,
-    issue::{SLOTS, budget_of},
+    Campaign, CampaignNo, Idempotency, NewCampaign, Once, SLOTS, Wave, codec, issue::budget_of,
 };
 
 /// `SELECT` of a campaign's columns, in the order that [`campaign`] reads them.

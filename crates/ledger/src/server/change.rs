@@ -14,7 +14,8 @@ use super::{
     value::{Row, values},
 };
 use crate::{
-    CampaignNo, CampaignPatch, Change, Idempotency, Once, Refund, TopUpRefused, WaveState, codec,
+    CampaignNo, CampaignPatch, Change, Idempotency, Once, Refund, SLOTS, TopUpRefused, WaveState,
+    codec,
     issue::{self, Closes},
 };
 
@@ -202,11 +203,7 @@ pub(super) async fn close(
     // claim has begun is committed or gone then, and none begins before this is committed.
     let sql = "SELECT slot FROM fence WHERE campaign_no = ? ORDER BY slot FOR UPDATE";
     let slots = tx.fetch_all(sql, &values![head.no.0]).await?;
-    assert_eq!(
-        slots.len(),
-        usize::from(issue::SLOTS),
-        "a fence has its slots"
-    );
+    assert_eq!(slots.len(), usize::from(SLOTS), "a fence has its slots");
     let sql = "UPDATE fence SET closed = 1 WHERE campaign_no = ?";
     tx.execute(sql, &values![head.no.0]).await?;
     let tranches = tranches(&mut tx, head.no).await?;

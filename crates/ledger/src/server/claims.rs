@@ -23,11 +23,10 @@ use super::{
     value::values,
 };
 use crate::{
-    CampaignNo, ClaimAsk, ClaimError, Claimed,
+    CampaignNo, ClaimAsk, ClaimError, Claimed, SLOTS,
     claiming::{Batch, NewClaim, Spoilt, several},
     codec,
     codec::corrupt,
-    issue::SLOTS,
 };
 
 /// How long a batch may take, tries and all, but for its COMMIT.

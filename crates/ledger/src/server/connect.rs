@@ -13,8 +13,8 @@ use crate::OpenError;
 
 /// How long a caller waits for a connection, made or given back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(2_000);
-/// Connections that write. A node commits one batch of claims at a time; the others are for what
-/// goes on beside it. Few, because every replica of every service has as many, and MySQL takes
+/// Connections that write. A node commits two batches of claims at a time; the others are for
+/// what goes on beside them. Few, because every replica of every service has as many, and MySQL takes
 /// 151 together unless told otherwise.
 const WRITERS_MAX: u32 = 6;
 /// Connections that read.

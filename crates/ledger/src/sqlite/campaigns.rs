@@ -4,8 +4,9 @@ use rules::{CampaignId, Seed, Timestamp, Tranche};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{fault::Fail, open::Inner};
-pub(super) use crate::issue::SLOTS;
-use crate::{Campaign, CampaignNo, Idempotency, NewCampaign, Once, Wave, codec, issue::budget_of};
+use crate::{
+    Campaign, CampaignNo, Idempotency, NewCampaign, Once, SLOTS, Wave, codec, issue::budget_of,
+};
 
 /// `SELECT` of a campaign's columns, in the order that [`whole`] reads them.
 macro_rules! select {

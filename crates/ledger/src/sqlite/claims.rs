@@ -15,12 +15,11 @@ use super::{
     write::{CommitFault, Write},
 };
 use crate::{
-    CampaignNo, ClaimAsk, ClaimError, ClaimResult, LedgerError, Win,
+    CampaignNo, ClaimAsk, ClaimError, ClaimResult, LedgerError, SLOTS, Win,
     claiming::{Batch, Booked, NewClaim, Spoilt, State, several},
     codec,
     codec::corrupt,
     conflict::Standing,
-    issue::SLOTS,
 };
 
 /// What became of a batch within its transaction.

@@ -19,6 +19,8 @@ const GATHERED_ENOUGH: usize = 64;
 const GATHER_WITHIN: Duration = Duration::from_millis(40);
 /// ... nor when no claim has come for so long.
 const GATHER_UNTIL_QUIET: Duration = Duration::from_millis(10);
+/// How often is looked whether more came: to be woken by each would cost each a system call.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// While another transaction is under way, these two are this long: it will end, unless it is
 /// held up.
 const GATHER_BEHIND: Duration = Duration::from_millis(100);
@@ -112,22 +114,28 @@ impl<C: Send + 'static> Batches<C> {
     /// Waits for more claims while they come in quick succession, or while another transaction
     /// is under way. One that comes alone, after a pause, does not wait.
     async fn gather(&mut self, batch: &mut Vec<C>, last_began: Instant) {
+        let mut last_came = Instant::now();
         while batch.len() < GATHERED_ENOUGH {
             let until = match self.under_way.is_empty() {
-                true => (last_began + GATHER_WITHIN).min(Instant::now() + GATHER_UNTIL_QUIET),
+                true => (last_began + GATHER_WITHIN).min(last_came + GATHER_UNTIL_QUIET),
                 false => last_began + GATHER_BEHIND,
             };
+            let now = Instant::now();
+            if now >= until {
+                return;
+            }
             tokio::select! {
-                biased;
-                came = self.waiting.recv_many(batch, BATCH_MAX - batch.len()) => {
-                    if came == 0 {
-                        return;
-                    }
-                }
                 Some(slot) = self.under_way.join_next() => {
                     self.free.push_back(slot.expect("guarded, and never aborted"));
                 }
-                () = sleep_until(until) => return,
+                () = sleep_until(until.min(now + LOOK_EVERY)) => {}
+            }
+            if !self.waiting.is_empty() {
+                let room = BATCH_MAX - batch.len();
+                self.waiting.recv_many(batch, room).await;
+                last_came = Instant::now();
+            } else if self.waiting.is_closed() {
+                return;
             }
         }
     }
@@ -267,7 +275,7 @@ mod tests {
             begun,
         } = rig;
         drop(send);
-        tokio::time::sleep(SOON).await;
+        tokio::time::sleep(LOOK_EVERY * 4).await;
         assert_eq!(
             begun.lock().expect("no panic").len(),
             2,

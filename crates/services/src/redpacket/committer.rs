@@ -6,30 +6,23 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use ledger::{ClaimAsk, ClaimError, ClaimResult, Ledger, Win};
+use ledger::{ClaimAsk, ClaimError, ClaimResult, Ledger, NodeId, Win};
 use rules::{GrabId, UserId};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
+    batches::{Batches, Commits},
     courier::{Reply, Round},
     rain::Rain,
     stock::HeldPacket,
 };
-use crate::account::asking::{Admission, Attempt};
+use crate::{
+    account::asking::{Admission, Attempt},
+    task::critical,
+};
 
-/// The most claims in one transaction.
-const BATCH_MAX: usize = 1_024;
 /// The most claims that may wait for their transaction; more are answered 503.
 const WAITING_MAX: usize = 16_384;
-/// Where commits are worth saving: so many claims are enough for one, ...
-const GATHERED_ENOUGH: usize = 64;
-/// ... nothing more is waited for so long after the last commit began, ...
-const GATHER_WITHIN: Duration = Duration::from_millis(40);
-/// ... nor when no claim has come for so long.
-const GATHER_UNTIL_QUIET: Duration = Duration::from_millis(10);
 /// How long to wait before asking again what became of a commit; doubles up to 16 times this.
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
 
@@ -90,71 +83,39 @@ impl Claims {
     }
 }
 
-/// Turns waiting claims into transactions, one at a time.
+/// Sees claims through their transactions, each to its end.
 pub(crate) struct Committer {
     ledger: Arc<dyn Ledger>,
     admission: Admission,
-    /// The fence slot of this node.
-    slot: u8,
-    /// Whether claims wait for others to share their transaction.
-    gathers: bool,
-    waiting: mpsc::Receiver<Claim>,
 }
 
 impl Committer {
-    pub(crate) fn new(
+    /// Commits from now on, until every [`Claims`] is gone and nothing waits.
+    pub(crate) fn start(
         ledger: Arc<dyn Ledger>,
         admission: Admission,
-        slot: u8,
-        gathers: bool,
-    ) -> (Claims, Self) {
+        node: NodeId,
+        commits: Commits,
+    ) -> Claims {
         metrics::gauge!("hongbao_undecided_claims").set(0.0);
         let (claims, waiting) = mpsc::channel(WAITING_MAX);
-        (
-            Claims(claims),
-            Self {
-                ledger,
-                admission,
-                slot,
-                gathers,
-                waiting,
-            },
-        )
+        let committer = Arc::new(Self { ledger, admission });
+        let commit = move |slot, batch| {
+            let committer = committer.clone();
+            async move { committer.commit(slot, batch).await }
+        };
+        critical(
+            "committer",
+            Batches::new(waiting, node, commits).run(commit),
+        );
+        Claims(claims)
     }
 
-    /// Commits until every [`Claims`] is gone and nothing waits.
-    pub(crate) async fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
-        let mut last_began = None;
-        while self.waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            if let (true, Some(last_began)) = (self.gathers, last_began) {
-                self.gather(&mut batch, last_began + GATHER_WITHIN).await;
-            }
-            last_began = Some(Instant::now());
-            self.commit(std::mem::take(&mut batch)).await;
-        }
-    }
-
-    /// Waits for more claims while they come in quick succession: a database server that several
-    /// replicas share does better with few large transactions. A claim that comes alone, after a
-    /// pause, does not wait.
-    async fn gather(&mut self, batch: &mut Vec<Claim>, until: Instant) {
-        while batch.len() < GATHERED_ENOUGH {
-            let until = until.min(Instant::now() + GATHER_UNTIL_QUIET);
-            let more = self.waiting.recv_many(batch, BATCH_MAX);
-            match timeout_at(until, more).await {
-                Ok(came) if came > 0 => {}
-                Ok(_none_will_come) => return,
-                Err(_in_time) => return,
-            }
-        }
-    }
-
-    async fn commit(&self, batch: Vec<Claim>) {
+    async fn commit(&self, slot: u8, batch: Vec<Claim>) {
         let asks: Vec<ClaimAsk> = batch.iter().map(|claim| claim.ask.clone()).collect();
         metrics::histogram!("hongbao_claim_batch_size").record(asks.len() as f64);
         let began = Instant::now();
-        let claimed = self.ledger.claim(self.slot, &asks).await;
+        let claimed = self.ledger.claim(slot, &asks).await;
         metrics::histogram!("hongbao_claim_commit_seconds").record(began.elapsed());
         match claimed {
             Ok(claimed) => {
@@ -175,7 +136,7 @@ impl Committer {
                 round.bring();
                 // Now that each is recorded.
                 for (rain, places) in took {
-                    rain.followed.took(self.slot, places);
+                    rain.followed.took(slot, places);
                 }
             }
             Err(ClaimError::NotDone(error)) => {
@@ -188,7 +149,7 @@ impl Committer {
             }
             Err(ClaimError::InDoubt(cause)) => {
                 tracing::error!(claims = batch.len(), %cause, "a batch of claims is in doubt");
-                self.settle_later(batch, asks);
+                self.settle_later(slot, batch, asks);
             }
         }
     }
@@ -255,8 +216,8 @@ impl Committer {
 
     /// Asks the ledger until it says what became of the batch. Until then the packets and the
     /// users stay in flight; whoever asks is told to ask again.
-    fn settle_later(&self, batch: Vec<Claim>, asks: Vec<ClaimAsk>) {
-        let (ledger, slot) = (self.ledger.clone(), self.slot);
+    fn settle_later(&self, slot: u8, batch: Vec<Claim>, asks: Vec<ClaimAsk>) {
+        let ledger = self.ledger.clone();
         let in_doubt = metrics::gauge!("hongbao_undecided_claims");
         in_doubt.increment(batch.len() as f64);
         metrics::counter!("hongbao_claims_in_doubt_total").increment(batch.len() as u64);
@@ -268,7 +229,7 @@ impl Committer {
             round.add(claim.reply, Claimed::Unavailable);
         }
         round.bring();
-        crate::task::critical("settling", async move {
+        critical("settling", async move {
             let mut pause = SETTLE_EVERY;
             let wins = loop {
                 match ledger.settle(slot, &asks).await {

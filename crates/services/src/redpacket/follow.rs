@@ -2,7 +2,7 @@
 //! left: "the same win again" and "sold out" are then right everywhere within a second.
 //!
 //! What is followed is each slot's count, taken under its lock, never a time: no clock can make
-//! a claim be passed over. Of its own claims a node knows which places of its slot they took, so
+//! a claim be passed over. Of its own claims a node knows which places of its slots they took, so
 //! it need not read them again; some come past here all the same, and change nothing. Where one
 //! process is alone on its ledger nothing has to be followed.
 
@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use ledger::{LedgerError, Seen};
+use ledger::{LedgerError, SLOTS, Seen};
 use tokio_util::sync::CancellationToken;
 
 use super::{Redpacket, committer::tell_if_all_claimed, rain::Rain, winners::lock};
@@ -37,17 +37,17 @@ pub(super) struct Followed {
 struct Known {
     /// All up to these are known.
     seen: Seen,
-    /// The latest of this node's own that follow one another without a gap, and their slot.
-    own: (usize, Range<u64>),
+    /// The latest of this node's own, by slot, that follow one another without a gap.
+    own: [Range<u64>; SLOTS as usize],
 }
 
 impl Known {
     /// Goes on over the node's own claims.
     fn go_on(&mut self) {
-        let (slot, own) = &self.own;
-        let seen = &mut self.seen.0[*slot];
-        if own.contains(seen) {
-            *seen = own.end;
+        for (seen, own) in self.seen.0.iter_mut().zip(&self.own) {
+            if own.contains(seen) {
+                *seen = own.end;
+            }
         }
     }
 }
@@ -62,11 +62,12 @@ impl Followed {
 
     /// Notes that this node has made the claims at `places` of `slot`, and knows them all.
     pub(super) fn took(&self, slot: u8, places: Range<u64>) {
-        let (mut known, slot) = (lock(&self.known), usize::from(slot));
-        if known.own.0 == slot && known.own.1.end == places.start {
-            known.own.1.end = places.end;
+        let mut known = lock(&self.known);
+        let own = &mut known.own[usize::from(slot)];
+        if own.end == places.start {
+            own.end = places.end;
         } else {
-            known.own = (slot, places);
+            *own = places;
         }
         known.go_on();
     }
@@ -195,6 +196,25 @@ mod tests {
         assert_eq!(followed.seen(), slot_3(20));
         followed.reached(slot_3(21));
         assert_eq!(followed.seen(), slot_3(21));
+    }
+
+    #[test]
+    fn each_slot_is_followed_by_itself() {
+        let followed = Followed::default();
+        let mut seen = slot_3(10);
+        seen.0[11] = 20;
+        followed.reached(seen);
+        followed.took(3, 10..15);
+        // Behind somebody else's two.
+        followed.took(11, 22..30);
+        followed.took(3, 15..17);
+        followed.took(11, 30..31);
+        (seen.0[3], seen.0[11]) = (17, 20);
+        assert_eq!(followed.seen(), seen);
+        seen.0[11] = 22;
+        followed.reached(seen);
+        seen.0[11] = 31;
+        assert_eq!(followed.seen(), seen);
     }
 
     #[test]

@@ -4,14 +4,15 @@
 //! - [`grab`]: the steps of a grab, from the headers to the answer; `short_lane`: the same from
 //!   bytes to bytes.
 //! - `rain`: one campaign on this node; `winners` and `stock`: what it knows and holds.
-//! - `committer`: the group commit; `courier`: its replies; `follow`: the claims that other
-//!   replicas committed; `forget`: those of closed campaigns; `look`: the look a repeated tap gets;
-//!   `supplier`: bundles from the queue and back.
+//! - `batches`: when claims become a transaction; `committer`: what becomes of them; `courier`:
+//!   their replies; `follow`: the claims that other replicas committed; `forget`: those of closed
+//!   campaigns; `look`: the look a repeated tap gets; `supplier`: bundles from the queue and back.
 //! - [`counting`]: counts into the ledger, each second; `telling`: into this process's metrics.
 //! - `answer`: bytes on the wire.
 //! - [`campaign`], [`campaigns`], [`wins`], [`events`]: the other endpoints.
 
 mod answer;
+mod batches;
 pub mod campaign;
 pub mod campaigns;
 mod committer;
@@ -46,6 +47,7 @@ use rules::CampaignId;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub use self::batches::Commits;
 use self::{
     committer::{Claim, Claims, Committer},
     look::{Looker, Looks},
@@ -81,9 +83,8 @@ pub struct Parts {
     pub node: NodeId,
     /// How long a received bundle is this node's.
     pub lease: Duration,
-    /// Whether claims wait some milliseconds for others to share their transaction: for a
-    /// database server that several nodes share.
-    pub gathers_claims: bool,
+    /// How claims become transactions.
+    pub commits: Commits,
 }
 
 /// The campaigns of a node.
@@ -116,16 +117,13 @@ impl Redpacket {
     /// outlives every request.
     #[must_use]
     pub fn start(parts: Parts) -> Arc<Self> {
-        // Any of the 16 slots will do; nodes only spread over them.
-        let slot = (parts.node.0 % 16) as u8;
-        let (claims, committer) = Committer::new(
+        let claims = Committer::start(
             parts.ledger.clone(),
             parts.admission.clone(),
-            slot,
-            parts.gathers_claims,
+            parts.node,
+            parts.commits,
         );
         let (looks, looker) = Looker::new(parts.ledger.clone());
-        crate::task::critical("committer", committer.run());
         crate::task::critical("looker", looker.run());
         Arc::new(Self {
             ledger: parts.ledger,

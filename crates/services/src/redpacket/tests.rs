@@ -19,7 +19,7 @@ use rules::{Clock as _, Timestamp, UserId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Parts, Redpacket, grab::grab, short_lane, winners::lock};
+use super::{Commits, Parts, Redpacket, grab::grab, short_lane, winners::lock};
 use crate::{
     account::{
         admission::Gate,
@@ -48,6 +48,10 @@ struct Rig {
 
 impl Rig {
     async fn over(bench: &Bench, number: u64) -> Self {
+        Self::committing(bench, number, Commits::One).await
+    }
+
+    async fn committing(bench: &Bench, number: u64, commits: Commits) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let log = AccessLogOptions {
             path: folder.path().join("access.log"),
@@ -69,7 +73,7 @@ impl Rig {
             random: Arc::new(SystemRandom),
             node: NodeId(number),
             lease: Duration::from_secs(30),
-            gathers_claims: false,
+            commits,
         });
         reader.follow(node.clone());
         reader.read().await.expect("the first read");
@@ -217,7 +221,7 @@ async fn actor(rig: Arc<Rig>, campaign: Arc<str>, user: String, mut dice: Dice, 
     }
 }
 
-async fn rain_over_a_faulty_queue(seed: u64) {
+async fn rain_over_a_faulty_queue(seed: u64, commits: Commits) {
     println!("seed {seed}");
     // A lost reply of a receive costs a whole lease before the bundle comes back: promises hold,
     // but the test would take minutes.
@@ -234,7 +238,7 @@ async fn rain_over_a_faulty_queue(seed: u64) {
     })
     .await;
     bench.run();
-    let rig = Arc::new(Rig::over(&bench, 1).await);
+    let rig = Arc::new(Rig::committing(&bench, 1, commits).await);
     let terms = json!({
         "title": "faulty", "packets": 60, "batches": 3, "interval_seconds": 1,
         "currency": "CNY", "split": {"mode": "lucky", "total": 6_000, "min": 1, "max": null},
@@ -312,7 +316,10 @@ async fn a_faulty_queue_and_lost_replies_break_no_promise() {
         .ok()
         .and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| SystemClock.now().micros().unsigned_abs());
-    rain_over_a_faulty_queue(seed).await;
+    tokio::join!(
+        rain_over_a_faulty_queue(seed, Commits::One),
+        rain_over_a_faulty_queue(seed, Commits::TwoGathered),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
