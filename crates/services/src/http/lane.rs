@@ -5,7 +5,7 @@
 //! to do it reads requests itself and answers those that [`Answers`] knows; any other is
 //! passed on, byte by byte as it came, and until hyper has answered it in full the lane answers
 //! nothing. So answers leave in the order of their requests, and hyper sees a connection on
-//! which the others were never sent.
+//! which the others were never sent. Until the first of hyper's requests there is no hyper at all.
 //!
 //! An answer that takes a wait, such as a win's, is a future that the lane holds and polls; until
 //! it is done nothing behind its request is looked at, only read ahead as far as one head may be
@@ -20,6 +20,7 @@
 
 use std::{
     cell::RefCell,
+    future::poll_fn,
     io,
     pin::Pin,
     sync::{
@@ -188,6 +189,12 @@ struct Quiet {
 }
 
 impl Quiet {
+    /// Whether the timer runs and had not rung by `since`: then it need not be looked at.
+    fn will_ring(&self) -> bool {
+        let timer = self.timer.as_ref();
+        timer.is_some_and(|timer| timer.deadline() > self.since)
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let since = self.since;
         let timer = self
@@ -275,12 +282,19 @@ impl<S, A: Answers> Lane<S, A> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, A: Answers> Lane<S, A> {
+    /// Answers requests until one is hyper's (true) or the peer has ended (false). For a
+    /// connection that has no hyper yet: the first that there is reads that request.
+    pub(crate) async fn until_hyper(&mut self) -> io::Result<bool> {
+        poll_fn(|cx| BUFFERS.with_borrow_mut(|buffers| self.poll_requests(cx, buffers))).await
+    }
+
     /// Reads requests and answers them until one is hyper's (true) or the peer has ended (false).
     fn poll_requests(
         &mut self,
         cx: &mut Context<'_>,
         buffers: &mut Buffers,
     ) -> Poll<io::Result<bool>> {
+        let mut answered = false;
         for _ in 0..PARTS_A_TURN {
             ready!(self.poll_send(cx))?;
             if self.poll_pending(cx, false)?.is_pending() {
@@ -301,6 +315,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Answers> Lane<S, A> {
                     .poll_read(cx, &mut into)?
                     .is_pending()
                 {
+                    if answered && self.quiet.will_ring() {
+                        return Poll::Pending;
+                    }
                     return self.quiet.poll(cx).map(Err);
                 }
                 let read = into.filled().len();
@@ -314,6 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Answers> Lane<S, A> {
             if done > 0 {
                 self.quiet.since = Instant::now();
                 self.send(cx, answers)?;
+                answered = true;
             }
             match next {
                 Next::More => continue,

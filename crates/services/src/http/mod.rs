@@ -5,8 +5,8 @@
 //! - [`request_id`], [`client_ip`], [`security_headers`], [`rate_limit`]: one layer each.
 //! - [`origin`], [`backoff`]: what logins and cookies need.
 //! - [`error`], [`json`], [`query`], [`path`]: what is read and how refusals look.
-//! - [`server`]: connections; `lane`, `head`: requests answered in front of hyper; `stall`,
-//!   `paced`: peers that do not read, or hardly write.
+//! - [`server`]: listeners; `connection`: each of theirs; `lane`, `head`: requests answered in front
+//!   of hyper; `stall`, `paced`: peers that do not read, or hardly write.
 //! - [`health`]: liveness and readiness.
 //! - [`openapi`]: the published document and its page.
 //! - [`campaign_json`]: a campaign as everybody sees it.
@@ -14,6 +14,7 @@
 pub mod backoff;
 pub mod campaign_json;
 pub mod client_ip;
+mod connection;
 pub mod edge;
 pub mod error;
 pub(crate) mod head;

@@ -8,7 +8,6 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpStream},
-    pin::pin,
     sync::Arc,
     thread,
     time::Duration,
@@ -18,8 +17,7 @@ use axum::{Router, body::Body, response::IntoResponse as _};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header::CONNECTION};
 use http_body_util::{Either, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{body::Incoming, service::service_fn};
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -29,9 +27,10 @@ use tower::ServiceExt as _;
 
 use super::{
     client_ip::{Peer, TrustedProxies, client_ip},
+    connection,
     error::REQUEST_ID,
-    head::{HEADERS_MAX, Head},
-    lane::{Answer, Answered, Answers, HEAD_BYTES_MAX, Lane, Turn},
+    head::Head,
+    lane::{Answer, Answered, Answers, Turn},
     paced::Paced,
     request_id::{RequestIds, X_REQUEST_ID},
     stall::StallGuard,
@@ -199,7 +198,7 @@ impl Core {
             let connections = TaskTracker::new();
             while let Some(accepted) = accepted.recv().await {
                 let (routes, stopping) = (self.routes.clone(), self.stopping.clone());
-                connections.spawn(connection(routes, accepted, stopping));
+                connections.spawn(serve_one(routes, accepted, stopping));
             }
             connections.close();
             if tokio::time::timeout(self.options.drain_within, connections.wait())
@@ -215,9 +214,8 @@ impl Core {
     }
 }
 
-/// Serves one connection until it ends, or until its request under way has been answered once
-/// `stopping` is done.
-async fn connection(routes: Routes, accepted: Accepted, stopping: CancellationToken) {
+/// Serves one connection until it ends, or `stopping` is done and it has nothing under way.
+async fn serve_one(routes: Routes, accepted: Accepted, stopping: CancellationToken) {
     let Accepted {
         stream,
         peer,
@@ -233,24 +231,12 @@ async fn connection(routes: Routes, accepted: Accepted, stopping: CancellationTo
         routes: &routes,
         peer,
     };
-    let (lane, turn) = Lane::new(StallGuard::new(stream), grabs);
-    let service = service_fn(|request| answer_on(&turn, &routes, peer, request));
-    let connection = http1::Builder::new()
-        // The lane watches how long a head takes; it gives hyper none that is incomplete.
-        .header_read_timeout(None)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(lane), service);
-    let mut connection = pin!(connection);
-    let ended = stopping.run_until_cancelled(connection.as_mut()).await;
-    let result = match ended {
-        Some(result) => result,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let service = |turn| {
+        let routes = &routes;
+        service_fn(move |request| answer_on(Arc::clone(&turn), routes, peer, request))
     };
-    if let Err(error) = result {
+    let stream = StallGuard::new(stream);
+    if let Err(error) = connection::serve(stream, grabs, service, stopping).await {
         tracing::debug!(%peer, %error, "a connection ended badly");
     }
 }
@@ -296,7 +282,7 @@ impl<'a> Answers for Grabs<'a> {
 
 /// Answers one request of hyper's.
 async fn answer_on(
-    turn: &Arc<Turn>,
+    turn: Arc<Turn>,
     routes: &Routes,
     peer: SocketAddr,
     request: Request<Incoming>,
@@ -306,7 +292,7 @@ async fn answer_on(
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
-    Ok(response.map(|body| Answer::new(body, turn.clone())))
+    Ok(response.map(|body| Answer::new(body, turn)))
 }
 
 /// The answer: a grab's without any router, anything else's through it.

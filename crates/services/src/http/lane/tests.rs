@@ -1,19 +1,18 @@
 //! The lane in front of a real hyper, over a pipe that takes a few bytes at a time.
 
-use std::{convert::Infallible, pin::pin, sync::atomic::AtomicU32};
+use std::{convert::Infallible, sync::atomic::AtomicU32};
 
 use bytes::Bytes;
 use http::{Request, Response, header::CONNECTION};
 use http_body_util::{BodyExt as _, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{body::Incoming, service::service_fn};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     sync::Semaphore,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::{super::connection, *};
 
 /// Answers `POST /fast…` with its target at once, `POST /wait…` a little later, and `POST /held…`
 /// when the gate lets it pass.
@@ -111,19 +110,10 @@ fn connect(room: usize) -> DuplexStream {
 fn connect_to(fast: Fast, room: usize, stopping: CancellationToken) -> DuplexStream {
     let (client, server) = duplex(room);
     tokio::spawn(async move {
-        let (lane, turn) = Lane::new(server, fast);
-        let service = service_fn(move |request| slow(turn.clone(), request));
-        let connection = http1::Builder::new()
-            .header_read_timeout(None)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(lane), service);
-        let mut connection = pin!(connection);
+        let service = |turn: Arc<Turn>| service_fn(move |request| slow(turn.clone(), request));
         // How it ended is what the client sees.
-        let ended = stopping.run_until_cancelled(connection.as_mut()).await;
-        if ended.is_none() {
-            connection.as_mut().graceful_shutdown();
-            let _ended_badly = connection.await.is_err();
-        }
+        let served = connection::serve(server, fast, service, stopping);
+        let _ended_badly = served.await.is_err();
     });
     client
 }
