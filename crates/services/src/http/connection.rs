@@ -52,12 +52,12 @@ where
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(lane), service(turn));
     let mut connection = pin!(connection);
-    match stopping.run_until_cancelled(connection.as_mut()).await {
-        Some(ended) => ended?,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await?;
-        }
+    tokio::select! {
+        // Before the stop is looked at, so that hyper has the request that it is here for.
+        biased;
+        ended = connection.as_mut() => return Ok(ended?),
+        () = stopping.cancelled() => {}
     }
-    Ok(())
+    connection.as_mut().graceful_shutdown();
+    Ok(connection.await?)
 }

@@ -34,6 +34,7 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::unconstrained,
     time::{Instant, Sleep},
 };
 
@@ -67,7 +68,8 @@ pub(crate) trait Answers {
     fn arrival(&self) -> Self::Arrival;
 
     /// Writes the whole answer to the request, which has no body, behind what `answers` holds,
-    /// or says how it will come. Writes nothing but in the first case.
+    /// or says how it will come. Writes nothing but in the first case. A request that is not to
+    /// be answered here may be offered again.
     fn answer(
         &self,
         head: &Head<'_, '_>,
@@ -201,7 +203,8 @@ impl Quiet {
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(since + HEAD_WITHIN)));
         loop {
-            ready!(timer.as_mut().poll(cx));
+            // Whatever else this turn has done: a timer that is not looked at never rings.
+            ready!(Pin::new(&mut unconstrained(timer.as_mut())).poll(cx));
             let until = since + HEAD_WITHIN;
             if Instant::now() >= until {
                 let reason = "the peer has sent no request for too long";

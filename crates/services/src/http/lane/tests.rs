@@ -414,6 +414,28 @@ async fn a_held_answer_bounds_what_is_read_behind_it() {
 }
 
 #[tokio::test]
+async fn a_request_that_meets_the_stop_is_answered() {
+    for (ask, answer) in [
+        ("GET /slow HTTP/1.1\r\n\r\n", "hyper /slow "),
+        ("POST /fast HTTP/1.1\r\n\r\n", "lane /fast"),
+    ] {
+        let stopping = CancellationToken::new();
+        let mut client = connect_to(Fast::new(), 1_000, stopping.clone());
+        settle().await;
+        // The connection sees both at once.
+        let sent = client.write_all(ask.as_bytes());
+        assert!(
+            futures_util::poll!(Box::pin(sent)).is_ready(),
+            "there is room"
+        );
+        stopping.cancel();
+        let mut received = String::new();
+        client.read_to_string(&mut received).await.unwrap();
+        assert!(received.ends_with(answer), "{received}");
+    }
+}
+
+#[tokio::test]
 async fn a_stopping_server_gives_the_answer_that_is_under_way() {
     let ask = "POST /held HTTP/1.1\r\n\r\n";
     // On a new connection, and on those whose last answer was the lane's or hyper's.
