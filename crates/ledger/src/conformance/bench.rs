@@ -17,8 +17,8 @@ use rules::{
 use uuid::Uuid;
 
 use crate::{
-    AuditReport, Campaign, CampaignNo, ClaimAsk, ClaimResult, Idempotency, Lead, Ledger,
-    NewCampaign, NodeId, Seen, Wave, WaveState, Win, audit,
+    AuditReport, Campaign, CampaignNo, ClaimAsk, ClaimError, ClaimResult, Idempotency, Lead,
+    Ledger, NewCampaign, NodeId, Seen, Wave, WaveState, Win, audit,
 };
 
 /// When the tests begin.
@@ -286,4 +286,29 @@ pub fn won(result: &ClaimResult) -> Win {
         ClaimResult::Won(win) => win.clone(),
         other => panic!("not won, but {other:?}"),
     }
+}
+
+/// Claims where others claim too, and as they do that ask a node: again while nothing was done,
+/// which a busy server says when transactions have waited for each other for too long.
+///
+/// # Panics
+/// When that is said twenty times, or anything else is.
+pub async fn claim_among_others(
+    ledger: &dyn Ledger,
+    slot: u8,
+    asks: &[ClaimAsk],
+) -> Vec<ClaimResult> {
+    for _ in 0..20 {
+        // An ask that is too old would be answered without a look.
+        let asked_at = ledger.now();
+        let again = asks.iter().map(|ask| ClaimAsk {
+            asked_at,
+            ..ask.clone()
+        });
+        match ledger.claim(slot, &again.collect::<Vec<_>>()).await {
+            Err(ClaimError::NotDone(_)) => {}
+            claimed => return claimed.unwrap().results,
+        }
+    }
+    panic!("nothing was ever done through slot {slot}");
 }

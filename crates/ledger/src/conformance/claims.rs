@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rules::{Fen, Per, WinLimit};
 
-use super::bench::{Bench, Rain, all_wins, fen, limit, user, won};
+use super::bench::{Bench, Rain, all_wins, claim_among_others, fen, limit, user, won};
 use crate::ClaimResult;
 
 /// What was won is read back the same by every way of reading.
@@ -85,7 +85,7 @@ pub async fn many_batches_at_once_give_each_packet_once(bench: Bench) {
                     rain.ask(&format!("user {}", (batch * 20 + n) % 90), 1, index)
                 };
                 let asks: Vec<_> = (0..20).map(ask).collect();
-                let results = rain.ledger.claim(slot * 2, &asks).await.unwrap().results;
+                let results = claim_among_others(&*rain.ledger, slot * 2, &asks).await;
                 won.extend(results.into_iter().filter_map(|result| match result {
                     ClaimResult::Won(win) => Some(win),
                     _ => None,

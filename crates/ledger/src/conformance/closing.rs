@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rules::{CampaignId, Fen, Split, Tranche, WinLimit};
 
-use super::bench::{Bench, Rain, fen, once};
+use super::bench::{Bench, Rain, claim_among_others, fen, once};
 use crate::{CampaignPatch, Change, ClaimResult, Ledger, TopUpRefused, WaveState};
 
 /// The refund is the budget of all tranches without the claims; waves never issued included.
@@ -64,7 +64,7 @@ pub async fn claims_and_close_exclude_each_other(bench: Bench) {
                 for n in 0..25 {
                     let index = u32::from(slot) * 25 + n + 1;
                     let ask = rain.ask(&format!("user {index}"), 1, index);
-                    match &rain.ledger.claim(slot, &[ask]).await.unwrap().results[0] {
+                    match &claim_among_others(&*rain.ledger, slot, &[ask]).await[0] {
                         ClaimResult::Won(win) => {
                             assert!(!closed, "won after the close was seen");
                             won = won.checked_add(win.amount).unwrap();

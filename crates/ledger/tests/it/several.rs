@@ -7,7 +7,7 @@ use std::{
 
 use ledger::{
     ClaimAsk, ClaimResult, Ledger,
-    conformance::bench::{Rain, all_wins, limit, won},
+    conformance::bench::{Rain, all_wins, claim_among_others, limit, won},
 };
 use rules::{PacketId, Per, Timestamp, UserId, WinLimit};
 
@@ -64,7 +64,7 @@ async fn claim_at_random(
                 rain.ask(&name, 1, numbers.below(packets) + 1)
             })
             .collect();
-        let results = ledger.claim(slot, &asks).await.unwrap().results;
+        let results = claim_among_others(&*ledger, slot, &asks).await;
         for (ask, result) in asks.iter().zip(results) {
             match result {
                 ClaimResult::Won(win) => {
@@ -160,7 +160,7 @@ async fn an_ordinal_that_another_took_is_followed_by_the_next(backend: Backend) 
             let asks: Vec<_> = (0..3)
                 .map(|n| rain.ask("ann", 1, u32::from(slot) * 3 + n + 1))
                 .collect();
-            ledger.claim(slot, &asks).await.unwrap().results
+            claim_among_others(&*ledger, slot, &asks).await
         }));
     }
     let mut ordinals = Vec::new();
