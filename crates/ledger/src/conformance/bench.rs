@@ -288,6 +288,17 @@ pub fn won(result: &ClaimResult) -> Win {
     }
 }
 
+/// `asks`, as if they were new: one that is too old is answered without a look.
+#[must_use]
+pub fn asked_now(ledger: &dyn Ledger, asks: &[ClaimAsk]) -> Vec<ClaimAsk> {
+    let asked_at = ledger.now();
+    let now = |ask: &ClaimAsk| ClaimAsk {
+        asked_at,
+        ..ask.clone()
+    };
+    asks.iter().map(now).collect()
+}
+
 /// Claims where others claim too, and as they do that ask a node: again while nothing was done,
 /// which a busy server says when transactions have waited for each other for too long.
 ///
@@ -299,13 +310,7 @@ pub async fn claim_among_others(
     asks: &[ClaimAsk],
 ) -> Vec<ClaimResult> {
     for _ in 0..20 {
-        // An ask that is too old would be answered without a look.
-        let asked_at = ledger.now();
-        let again = asks.iter().map(|ask| ClaimAsk {
-            asked_at,
-            ..ask.clone()
-        });
-        match ledger.claim(slot, &again.collect::<Vec<_>>()).await {
+        match ledger.claim(slot, &asked_now(ledger, asks)).await {
             Err(ClaimError::NotDone(_)) => {}
             claimed => return claimed.unwrap().results,
         }

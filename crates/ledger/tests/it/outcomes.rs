@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use ledger::{
     ClaimAsk, ClaimError, ClaimResult, Claimed, Ledger as _, ServerLedger,
-    conformance::bench::{Bench, Rain, won},
+    conformance::bench::{Bench, Rain, asked_now, won},
 };
 use rules::WinLimit;
 use sqlx::{AssertSqlSafe, Connection as _};
@@ -78,7 +78,7 @@ type Claiming = JoinHandle<Result<Claimed, ClaimError>>;
 /// has given up before that was seen, on a machine with much else to do, is begun anew.
 async fn begin_and_wait(database: &Database, rain: &Arc<Rain>, asks: &[ClaimAsk]) -> Claiming {
     loop {
-        let (ledger, asks) = (rain.ledger.clone(), asked_now(rain, asks));
+        let (ledger, asks) = (rain.ledger.clone(), asked_now(&*rain.ledger, asks));
         let claiming = tokio::spawn(async move { ledger.claim(0, &asks).await });
         while !claiming.is_finished() {
             if database.waiting() > 0 {
@@ -92,16 +92,6 @@ async fn begin_and_wait(database: &Database, rain: &Arc<Rain>, asks: &[ClaimAsk]
             "{claimed:?}"
         );
     }
-}
-
-/// `asks`, as if they were new: one that is too old is answered without a look.
-fn asked_now(rain: &Rain, asks: &[ClaimAsk]) -> Vec<ClaimAsk> {
-    let asked_at = rain.ledger.now();
-    let now = |ask: &ClaimAsk| ClaimAsk {
-        asked_at,
-        ..ask.clone()
-    };
-    asks.iter().map(now).collect()
 }
 
 async fn setting(backend: Backend) -> (Database, Bench, Arc<Rain>) {
@@ -126,7 +116,7 @@ async fn a_deadlock_is_rolled_back_and_tried_again(backend: Backend) {
     let claimed = match claiming.await.unwrap() {
         // It had waited for too long before the stranger came to want what it has.
         Err(ClaimError::NotDone(_)) => {
-            let asks = asked_now(&rain, &asks);
+            let asks = asked_now(&*rain.ledger, &asks);
             bench.ledger.claim(0, &asks).await
         }
         claimed => claimed,

@@ -12,7 +12,7 @@ use tokio::{
 use crate::task::guarded;
 
 /// The most claims in one transaction.
-pub(super) const BATCH_MAX: usize = 1_024;
+const BATCH_MAX: usize = 1_024;
 /// Where commits are worth saving: so many claims are enough for one, ...
 const GATHERED_ENOUGH: usize = 64;
 /// ... nothing more is waited for so long after the last transaction began, ...
