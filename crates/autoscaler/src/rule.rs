@@ -37,7 +37,8 @@ pub struct Pace {
     pub window: Duration,
     /// The least time between adding and adding again.
     pub cooldown_out: Duration,
-    /// The least time between any action and taking away.
+    /// The least time between any action and taking away. A window must have passed as well: what
+    /// was used before an action does not say how much the instances that stay have to do now.
     pub cooldown_in: Duration,
     /// How long a service may have fewer instances than it should before that is mended: Docker's
     /// own restart, and a deployment that replaces a container, take less.
@@ -256,7 +257,7 @@ fn too_hot(rule: &Rule, pace: &Pace, seen: &Situation<'_>, load: &Load) -> Optio
 fn too_cold(rule: &Rule, pace: &Pace, seen: &Situation<'_>, load: &Load) -> Option<(Act, Reason)> {
     let cpu = load.cpu.filter(|&cpu| cpu < rule.min_cpu)?;
     let (total, least) = (seen.total(), rule.min_instances);
-    let cooling = |at: Moment| seen.now.since(at) < pace.cooldown_in;
+    let cooling = |at: Moment| seen.now.since(at) < pace.cooldown_in.max(pace.window);
     let hold = if total <= least {
         Reason::BelowAtLeast { cpu, least }
     } else if seen.leaving > 0 {

@@ -100,7 +100,7 @@ pub struct AutoscaleArgs {
     )]
     cooldown_out: Duration,
 
-    /// The least seconds between any action and taking instances away.
+    /// The least seconds between any action and taking instances away, a window at least.
     #[arg(
         long,
         env = "HONGBAO_AUTOSCALE_COOLDOWN_IN",

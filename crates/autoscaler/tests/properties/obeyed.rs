@@ -1,6 +1,8 @@
 //! What follows when the rule is obeyed: a service whose load is shared evenly, looked at every two
 //! seconds, where what was asked for happens after a while.
 
+use std::time::Duration;
+
 use autoscaler::{
     rule::{Act, Pace, Rule, Situation, decide},
     window::{Moment, Sample},
@@ -119,6 +121,27 @@ fn load_is_answered_within_fifteen_seconds_and_idleness_later() {
     assert!(world.done.len() >= 2, "the load goes on: {:?}", world.done);
     world.live(60 * 15, 0.0);
     assert_eq!(world.ready.len(), 1, "idle, it comes back to the least");
+}
+
+/// Three share a load that two can bear and one can not. Right after the first was taken away,
+/// the two that stay have used little of the window: theirs alone is not the load.
+#[test]
+fn what_was_used_before_one_was_taken_away_does_not_take_another() {
+    let rule = Rule {
+        max_cpu: 97.0,
+        min_cpu: 82.0,
+        max_instances: 3,
+        ..Rule::default()
+    };
+    let pace = Pace {
+        window: Duration::from_secs(7),
+        cooldown_out: Duration::ZERO,
+        cooldown_in: Duration::ZERO,
+        ..Pace::default()
+    };
+    let mut world = World::new(rule, pace, 3);
+    world.live(120, 101.0);
+    assert_eq!(world.done, [(8, Act::In(1))]);
 }
 
 proptest! {
