@@ -69,7 +69,7 @@ async fn claim_but(
     spoilt: &mut Spoilt,
 ) -> Result<Claimed, ClaimError> {
     let mut patience = Patience::new();
-    let mut care = Care::least(inner.dialect());
+    let mut care = Care::Plain;
     let deadline = Instant::now() + CLAIM_TIMEOUT;
     loop {
         let tried = attempt(inner, (slot, deadline), asks, spoilt, care).await;

@@ -18,9 +18,9 @@ const INSERT: &str = "INSERT INTO claims (campaign_no, wave, idx, claim_id, user
 /// How a refused row is borne.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Care {
-    /// It fails the transaction, and so does one whose key is there: nearly always none is. On
-    /// MySQL only, which does not tell how many rows it has passed over: to count them costs
-    /// nearly half as much as to insert them.
+    /// It fails the transaction, and so does one whose key is there: nearly always none is, and
+    /// this costs a database least. (MySQL does not tell how many rows it has passed over, and to
+    /// count them costs nearly half as much as to insert them.)
     Plain,
     /// It fails the transaction; rows whose key is there are passed over.
     Usual,
@@ -29,17 +29,9 @@ pub(super) enum Care {
 }
 
 impl Care {
-    /// With what a batch is first tried.
-    pub(super) fn least(dialect: Dialect) -> Self {
-        match dialect {
-            Dialect::MySql => Self::Plain,
-            Dialect::Postgres => Self::Usual,
-        }
-    }
-
     /// With what a batch is tried again after a row's `fault`; `None` when care does not help.
-    /// The transaction is rolled back first: a plain insert that met a key keeps a shared lock on
-    /// it, over which two could wait for each other.
+    /// The transaction is rolled back first: PostgreSQL does no more in it, and on MySQL a plain
+    /// insert that met a key keeps a shared lock on it, over which two could wait for each other.
     pub(super) fn after(self, fault: Fault) -> Option<Self> {
         match (fault, self) {
             (Fault::Unique, Self::Plain) => Some(Self::Usual),
@@ -68,7 +60,7 @@ pub(super) async fn insert(
 ) -> Result<Inserted, Fail> {
     let values: Vec<Vec<Value>> = rows.iter().map(|row| columns(row, fence)).collect();
     let (inserted, refused) = match (tx.dialect(), care) {
-        (_, Care::Plain) => (plain(tx, &values).await?, Vec::new()),
+        (_, Care::Plain) => (tx.insert_rows(INSERT, &values, "").await?, Vec::new()),
         (Dialect::MySql, Care::Usual) => (with_count(tx, fence, &values).await?, Vec::new()),
         (Dialect::MySql, Care::EachRow) => {
             let (_, refused) = halving(tx, &values).await?;
@@ -85,11 +77,6 @@ pub(super) async fn insert(
         },
         refused,
     })
-}
-
-/// Inserts every row, or fails.
-async fn plain(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, Fail> {
-    tx.raw(rows_text(INSERT, rows, "")).await
 }
 
 /// Inserts and counts in one round trip. MySQL counts rows that were there as touched; the
