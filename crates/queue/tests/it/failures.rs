@@ -13,7 +13,7 @@ use testkit::{Redis, RedisCluster};
 use crate::redis::suite;
 
 /// The time of a call, and what a machine under load may add.
-const IN_TIME: Duration = CALL_TIMEOUT.saturating_add(Duration::from_millis(900));
+const IN_TIME: Duration = CALL_TIMEOUT.saturating_add(Duration::from_secs(4));
 /// How long a backend that is there again may take to serve: mostly a Redis Cluster's election,
 /// which begins anew when the machine is too busy for it.
 const WORKS_WITHIN: Duration = Duration::from_secs(90);

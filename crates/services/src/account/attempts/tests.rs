@@ -184,7 +184,7 @@ async fn a_redis_that_stops_is_not_waited_for() {
     redis.signal("STOP");
     let began = Instant::now();
     let failed = attempts.swap(&swaps).await;
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(8));
     assert!(failed.len() == 2 && failed.iter().all(Result::is_err));
     redis.signal("CONT");
     let found = [Swapped::Found(attempt(1)); 2];
