@@ -4,6 +4,7 @@ of our client."""
 
 import subprocess
 import sys
+import time
 
 from mns.account import Account
 from mns.message_property import MessagePropertyValue, PropertyType
@@ -94,6 +95,15 @@ def limits(queue):
     refused("InvalidArgument", queue.receive_message, 31)
 
 
+def idles(queue):
+    """The SDK keeps its connection, and fails where the server has closed it meanwhile."""
+    queue.send_message(Message("before"))
+    time.sleep(11)
+    queue.send_message(Message("after"))
+    for _ in range(2):
+        queue.delete_message(queue.receive_message().receipt_handle)
+
+
 def beside_ours(queue, url):
     """Ours reads what theirs sent and the other way round, through one queue."""
     for body in ["theirs 1", "theirs <2> & 红包"]:
@@ -115,6 +125,9 @@ def main():
         queue = queues(account)
         messages(queue)
         limits(queue)
+        queue.delete()
+        queue.create(QueueMeta())
+        idles(queue)
         queue.delete()
         queue.create(QueueMeta())
         beside_ours(queue, url)

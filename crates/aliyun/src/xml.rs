@@ -118,13 +118,13 @@ impl Element {
                     let element = open.pop().ok_or_else(|| wrong("an end without a start"))?;
                     close(element, &mut open, &mut root);
                 }
-                Event::Text(text) => add(&mut open, &text.xml10_content()),
-                Event::CData(text) => add(&mut open, &text.xml10_content()),
+                Event::Text(text) => add(&mut open, &text.xml10_content())?,
+                Event::CData(text) => add(&mut open, &text.xml10_content())?,
                 Event::GeneralRef(reference) => {
                     let character = reference.resolve_char_ref().map_err(|e| wrong(&e))?;
                     match (character, resolve_xml_entity(&reference)) {
-                        (Some(character), _) => add(&mut open, character.encode_utf8(&mut [0; 4])),
-                        (None, Some(text)) => add(&mut open, text),
+                        (Some(character), _) => add(&mut open, character.encode_utf8(&mut [0; 4]))?,
+                        (None, Some(text)) => add(&mut open, text)?,
                         (None, None) => return Err(wrong("an unknown entity")),
                     }
                 }
@@ -145,10 +145,21 @@ fn wrong(what: &(impl std::fmt::Display + ?Sized)) -> XmlError {
 }
 
 /// Adds text to the innermost open element.
-fn add(open: &mut [Element], text: &str) {
-    if let Some(element) = open.last_mut() {
-        element.text.push_str(text);
+fn add(open: &mut [Element], text: &str) -> Result<(), XmlError> {
+    if !text.chars().all(is_xml) {
+        return Err(wrong("a character that XML does not have"));
     }
+    match open.last_mut() {
+        Some(element) => element.text.push_str(text),
+        None if text.trim().is_empty() => {}
+        None => return Err(wrong("text outside the root")),
+    }
+    Ok(())
+}
+
+/// Whether XML 1.0 has this character (<https://www.w3.org/TR/xml/#charsets>).
+const fn is_xml(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 /// Puts a finished element where it belongs.
@@ -204,6 +215,11 @@ mod tests {
             "<a></b>",
             "<a>&nothing;</a>",
             "<a/><b/>",
+            "<a/>text",
+            "text<a/>",
+            "<a>\u{1}</a>",
+            "<a>&#1;</a>",
+            "<a>&#xFFFE;</a>",
             "<!DOCTYPE a [<!ENTITY e \"e\">]><a>&e;</a>",
             &deep,
             &many,

@@ -18,8 +18,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be idle, and a client may take to send the head of a request: hyper
+/// has one time for both. The vendor's Python client of MNS fails where an idle connection was
+/// closed, so it is longer than a client sleeps between two calls.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a client may take to send the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest body of any request to either service, with room to spare: a group of logs is at

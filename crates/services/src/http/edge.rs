@@ -110,7 +110,7 @@ mod tests {
             .route("/body", post(|body: Bytes| async move { body }))
             .route(
                 "/json",
-                post(|_: crate::http::Json<String>| async { "read" }),
+                post(|_: crate::http::Json<serde_json::Value>| async { "read" }),
             )
             .route(
                 "/panic",

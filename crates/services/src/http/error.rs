@@ -47,6 +47,13 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid_field", message)
     }
 
+    /// 400 `invalid_header`: the header `name` is wrong or missing.
+    #[must_use]
+    pub fn invalid_header(name: &str, reason: &str) -> Self {
+        let message = format!("the header `{name}` {reason}");
+        Self::new(StatusCode::BAD_REQUEST, "invalid_header", message)
+    }
+
     /// 404 `no_such_campaign`.
     #[must_use]
     pub fn no_such_campaign() -> Self {

@@ -17,7 +17,7 @@ use super::{
     },
     view::OrganiserCampaign,
 };
-use crate::http::{ApiError, Json, openapi::ErrorBody};
+use crate::http::{ApiError, Json, json, openapi::ErrorBody};
 use crate::random::draw;
 
 /// How far in the past a start may lie and still mean now, in seconds: clocks differ.
@@ -46,10 +46,13 @@ pub(crate) struct CreateRequest {
     /// ISO 4217 code.
     currency: String,
     /// How the budget becomes packets.
+    #[serde(deserialize_with = "json::object")]
     split: SplitRequest,
     /// How often one user may win; one per campaign when left out.
+    #[serde(default, deserialize_with = "json::maybe_object")]
     win_limit: Option<WinLimitRequest>,
     /// Who may try; everybody, always, when left out.
+    #[serde(default, deserialize_with = "json::maybe_object")]
     rules: Option<RulesRequest>,
 }
 

@@ -14,7 +14,7 @@ use super::{
     requests::{RulesRequest, refused},
     view::OrganiserCampaign,
 };
-use crate::http::{ApiError, CampaignPath, Json, openapi::ErrorBody};
+use crate::http::{ApiError, CampaignPath, Json, json, openapi::ErrorBody};
 
 /// How often a change is decided anew because another came between.
 const DECISIONS_MAX: usize = 16;
@@ -29,6 +29,7 @@ pub(crate) struct PatchRequest {
     #[schema(value_type = Option<String>, format = DateTime)]
     ends_at: Option<Timestamp>,
     /// New rules; those left out stay.
+    #[serde(default, deserialize_with = "json::maybe_object")]
     rules: Option<RulesRequest>,
 }
 

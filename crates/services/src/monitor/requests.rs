@@ -10,10 +10,15 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
 };
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{
+        AdditionalProperties, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type,
+    },
+};
 
 use super::organiser::sha256;
-use crate::http::ApiError;
+use crate::http::{ApiError, json};
 
 /// The header that makes a repeated call safe.
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -37,7 +42,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiEr
         let reason = format!(
             "must be sent once, with 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters"
         );
-        return Err(ApiError::invalid(IDEMPOTENCY_KEY, reason));
+        return Err(ApiError::invalid_header(IDEMPOTENCY_KEY, &reason));
     }
     Ok(Some(text))
 }
@@ -56,7 +61,8 @@ pub(crate) fn idempotency(operation: &str, key: &str, body: &serde_json::Value) 
 /// # Errors
 /// 400 `invalid_field`, naming the field by its path.
 pub(crate) fn fit<T: DeserializeOwned>(body: &serde_json::Value) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(body).map_err(|error| {
+    let object: Result<json::Object<T>, _> = serde_path_to_error::deserialize(body);
+    object.map(|object| object.0).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.into_inner().to_string();
         if path == "." {
@@ -87,6 +93,7 @@ pub(crate) struct SplitRequest {
     #[schema(value_type = Option<u64>)]
     max: Option<Fen>,
     /// For `tiers`: the prizes.
+    #[serde(default, deserialize_with = "json::maybe_objects")]
     tiers: Option<Vec<TierRequest>>,
 }
 
@@ -192,7 +199,7 @@ pub(crate) struct WinLimitRequest {
     /// The most wins in one period.
     count: u32,
     /// `"campaign"`, `"wave"` or `{"seconds": n}`.
-    #[schema(value_type = Object)]
+    #[schema(schema_with = per_schema)]
     per: PerRequest,
 }
 
@@ -204,6 +211,36 @@ impl WinLimitRequest {
             per: self.per.0,
         }
     }
+}
+
+/// A text of those given.
+fn one_of(texts: &[&str]) -> ObjectBuilder {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    text.enum_values(Some(texts.iter().copied()))
+}
+
+fn per_schema() -> Schema {
+    let seconds = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1));
+    let seconds = ObjectBuilder::new()
+        .property("seconds", seconds)
+        .required("seconds")
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
+    OneOfBuilder::new()
+        .item(one_of(&["campaign", "wave"]))
+        .item(seconds)
+        .into()
+}
+
+fn eligible_schema() -> Schema {
+    let users = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String));
+    OneOfBuilder::new()
+        .item(one_of(&["anyone", "registered"]))
+        .item(users)
+        .item(ObjectBuilder::new().schema_type(Type::Null))
+        .description(Some("`anyone`, `registered` or a list of users."))
+        .into()
 }
 
 /// Read by hand, so that a refusal keeps the path of what is wrong.
@@ -259,7 +296,7 @@ pub(crate) struct RulesRequest {
     /// The probability, from 0 to 1, that an attempt is given up at random.
     discard_probability: Option<f64>,
     /// `"anyone"`, `"registered"` or a list of users.
-    #[schema(value_type = Option<Object>)]
+    #[schema(schema_with = eligible_schema)]
     eligible: Option<EligibleRequest>,
     /// Who may not win.
     #[schema(value_type = Option<Vec<String>>)]

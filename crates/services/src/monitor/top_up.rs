@@ -15,7 +15,7 @@ use super::{
     requests::{IDEMPOTENCY_KEY, TierRequest, fit, idempotency, idempotency_key, refused},
     view::OrganiserCampaign,
 };
-use crate::http::{ApiError, CampaignPath, Json, openapi::ErrorBody};
+use crate::http::{ApiError, CampaignPath, Json, json, openapi::ErrorBody};
 
 /// More packets.
 #[derive(Deserialize, ToSchema)]
@@ -27,6 +27,7 @@ pub(crate) struct TopUpRequest {
     #[schema(value_type = Option<u64>)]
     total: Option<Fen>,
     /// For a split in tiers: the prizes.
+    #[serde(default, deserialize_with = "json::maybe_objects")]
     tiers: Option<Vec<TierRequest>>,
 }
 
@@ -53,7 +54,7 @@ pub(crate) async fn top_up(
 ) -> Result<axum::Json<OrganiserCampaign>, ApiError> {
     let request: TopUpRequest = fit(&body)?;
     let key = idempotency_key(&headers)?;
-    let key = key.ok_or_else(|| ApiError::invalid(IDEMPOTENCY_KEY, "is a required header"))?;
+    let key = key.ok_or_else(|| ApiError::invalid_header(IDEMPOTENCY_KEY, "is required"))?;
     let once = idempotency(&format!("top-up {id}"), key, &body);
     let campaign = monitor.campaign(id).await?;
     // Asked before anything is checked: it is the first call that may have reached a limit.

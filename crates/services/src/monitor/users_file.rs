@@ -93,7 +93,7 @@ struct Columns {
 }
 
 /// The users of a CSV file. Its first line may name the columns, in any order; without it they
-/// are code, user, name.
+/// are code, user, name. A first line with any of these names is one that names the columns.
 ///
 /// # Errors
 /// 400, naming line and field.
@@ -132,15 +132,30 @@ pub(crate) fn csv(body: &[u8]) -> Result<Vec<Line>, ApiError> {
 }
 
 fn header(record: &csv::StringRecord) -> Result<Option<Columns>, ApiError> {
-    let place = |name: &str| {
-        record
-            .iter()
-            .position(|cell| cell.trim().eq_ignore_ascii_case(name))
-    };
-    let (Some(code), Some(user)) = (place("code"), place("user")) else {
-        return Ok(None);
-    };
     let known = ["code", "user", "name"];
+    let named = known.map(|name| {
+        let cells = record.iter().enumerate();
+        let cells = cells.filter(|(_, cell)| cell.trim().eq_ignore_ascii_case(name));
+        cells.map(|(place, _)| place).collect::<Vec<_>>()
+    });
+    if named.iter().all(Vec::is_empty) {
+        return Ok(None);
+    }
+    let refuse = |name, reason| Err(ApiError::invalid(name, reason));
+    if let Some((name, _)) = known
+        .iter()
+        .zip(&named)
+        .find(|(_, places)| places.len() > 1)
+    {
+        return refuse(name, "is a column twice");
+    }
+    let missing = "is missing among the columns that the first line names";
+    let columns = match named.map(|places| places.first().copied()) {
+        [Some(code), Some(user), name] => Columns { code, user, name },
+        [None, ..] => return refuse("code", missing),
+        [_, None, _] => return refuse("user", missing),
+    };
+    // Only now: a cell of a first line that names one column by chance may be a code.
     let unknown = record
         .iter()
         .map(str::trim)
@@ -149,8 +164,7 @@ fn header(record: &csv::StringRecord) -> Result<Option<Columns>, ApiError> {
         let reason = "is an unknown column; there are `code`, `user` and `name`";
         return Err(ApiError::invalid(cell, reason));
     }
-    let name = place("name");
-    Ok(Some(Columns { code, user, name }))
+    Ok(Some(columns))
 }
 
 fn unreadable(position: Option<&csv::Position>, error: &csv::Error) -> ApiError {
@@ -235,6 +249,22 @@ mod tests {
             (
                 "code,user,age\nsecret,bob,7\n",
                 "`age` is an unknown column; there are `code`, `user` and `name`",
+            ),
+            (
+                "user,name\nbob,Bob\n",
+                "`code` is missing among the columns that the first line names",
+            ),
+            (
+                "Code,name\nsecret,bob\n",
+                "`user` is missing among the columns that the first line names",
+            ),
+            (
+                "code,user,user\nsecret,bob,eve\n",
+                "`user` is a column twice",
+            ),
+            (
+                "secret,user\nsecret2,bob\n",
+                "`code` is missing among the columns that the first line names",
             ),
             (
                 "secret,bob,Bob,7\n",

@@ -167,6 +167,9 @@ impl WinnersParams {
             let reason = format!("must have at most {SEARCH_CHARS_MAX} characters");
             return Err(ApiError::invalid("q", reason));
         }
+        if search.is_some_and(|text| text.chars().any(char::is_control)) {
+            return Err(ApiError::invalid("q", "contains a control character"));
+        }
         let user = match &self.code {
             None => None,
             Some(code) => match user_of_code(monitor, code).await? {

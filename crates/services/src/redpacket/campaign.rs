@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
-use rules::CampaignId;
+use axum::{Json, extract::State};
 
 use super::Redpacket;
-use crate::http::{ApiError, campaign_json::PublicCampaign};
+use crate::http::{ApiError, CampaignPath, campaign_json::PublicCampaign};
 
 /// Shows campaign `id`.
 #[utoipa::path(
@@ -24,9 +20,8 @@ use crate::http::{ApiError, campaign_json::PublicCampaign};
 )]
 pub(super) async fn campaign(
     State(redpacket): State<Arc<Redpacket>>,
-    Path(id): Path<String>,
+    CampaignPath(id): CampaignPath,
 ) -> Result<Json<PublicCampaign>, ApiError> {
-    let id: CampaignId = id.parse().map_err(|_| ApiError::no_such_campaign())?;
     let campaign = redpacket
         .directory
         .get(id)

@@ -11,20 +11,16 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    body::Body,
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{body::Body, extract::State, response::Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, header};
 use ledger::Campaign;
-use rules::{CampaignId, Timestamp};
+use rules::Timestamp;
 use tokio::sync::broadcast;
 
 use super::{Redpacket, rain::Rain, winners::lock};
-use crate::http::{ApiError, campaign_json::PublicCampaign};
+use crate::http::{ApiError, CampaignPath, campaign_json::PublicCampaign};
 
 /// How many past events a listener can catch up on; one that missed more gets a `state`.
 const KEPT_EVENTS: usize = 32;
@@ -144,10 +140,9 @@ fn frame(name: &str, id: &str, campaign: &Campaign, now: Timestamp) -> Bytes {
 )]
 pub(super) async fn events(
     State(redpacket): State<Arc<Redpacket>>,
-    Path(id): Path<String>,
+    CampaignPath(id): CampaignPath,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let id: CampaignId = id.parse().map_err(|_| ApiError::no_such_campaign())?;
     let rain = redpacket.rain(id).ok_or_else(ApiError::no_such_campaign)?;
     let last = headers
         .get("last-event-id")

@@ -13,7 +13,7 @@ use axum::{
     extract::{Path, State},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use ledger::{ClaimAsk, Win};
 use rules::{
     CampaignId, ClaimId, GrabId, Missed, Outcome, Rejected, Timestamp, UserId, admission::Verdict,
@@ -442,27 +442,26 @@ pub(super) fn read_tap<'h>(
 ) -> Result<Tap, ApiError> {
     let text = |name| {
         let text = header(name).map(std::str::from_utf8).transpose();
-        text.map_err(|_| invalid(name, "is no plain text"))
+        text.map_err(|_| ApiError::invalid_header(name, "is no plain text"))
     };
     let id = text("grab-id")?
-        .map(|id| id.parse().map_err(|_| invalid("Grab-Id", "must be a UUID")))
+        .map(|id| {
+            id.parse()
+                .map_err(|_| ApiError::invalid_header("Grab-Id", "must be a UUID"))
+        })
         .transpose()?;
     let attempt = text("grab-attempt")?
         .map(|count| count.parse().ok().filter(|&count: &u32| count >= 1))
-        .map(|count| count.ok_or_else(|| invalid("Grab-Attempt", "must be a whole number from 1")))
+        .map(|count| {
+            count.ok_or_else(|| {
+                ApiError::invalid_header("Grab-Attempt", "must be a whole number from 1")
+            })
+        })
         .transpose()?;
     Ok(Tap {
         id,
         attempt: attempt.unwrap_or(1),
     })
-}
-
-fn invalid(header: &str, reason: &str) -> ApiError {
-    ApiError::new(
-        StatusCode::BAD_REQUEST,
-        "invalid_header",
-        format!("the header `{header}` {reason}"),
-    )
 }
 
 /// Answers a tap on campaign `id`: won, missed or rejected.

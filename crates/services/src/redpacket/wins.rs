@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, Method};
 use ledger::Winner;
-use rules::{CampaignId, Timestamp};
+use rules::Timestamp;
 use serde::Serialize;
 
 use super::{Redpacket, answer::WonPacket};
-use crate::{account::identity, http::ApiError};
+use crate::{
+    account::identity,
+    http::{ApiError, CampaignPath},
+};
 
 /// The caller's wins, by packet.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -47,13 +50,13 @@ pub(super) struct OwnWin<'a> {
 )]
 pub(super) async fn wins(
     State(redpacket): State<Arc<Redpacket>>,
-    Path(id): Path<String>,
+    id: Result<CampaignPath, ApiError>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let now = redpacket.ledger.now();
     let origins = &redpacket.origins;
     let user = identity::participant(&headers, &Method::GET, &redpacket.tokens, origins, now)?;
-    let id: CampaignId = id.parse().map_err(|_| ApiError::no_such_campaign())?;
+    let CampaignPath(id) = id?;
     let campaign = redpacket
         .directory
         .get(id)

@@ -13,19 +13,18 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     response::{IntoResponse as _, Redirect, Response},
     routing::get,
 };
 use http::{HeaderMap, StatusCode};
-use rules::CampaignId;
 
 use self::pages::Pages;
-use crate::http::{ApiError, health::Readiness};
+use crate::http::{ApiError, CampaignPath, health::Readiness};
 
 /// The participants' page:
 /// - `/` leads to it;
-/// - `/webpage` and `/webpage/{campaign}` show it;
+/// - `/webpage` and `/webpage/{id}` show it;
 /// - `/webpage/static/…` are its files;
 /// - `/webpage/test` is the probe.
 pub fn router(pages: Arc<Pages>, readiness: Arc<Readiness>) -> Router {
@@ -33,7 +32,7 @@ pub fn router(pages: Arc<Pages>, readiness: Arc<Readiness>) -> Router {
         .route("/", get(async || Redirect::temporary("/webpage")))
         .route("/webpage", get(page))
         .route("/webpage/", get(page))
-        .route("/webpage/{campaign}", get(page_of_campaign))
+        .route("/webpage/{id}", get(page_of_campaign))
         .route("/webpage/static/{*file}", get(file))
         .with_state(pages.clone())
         .route("/webpage/test", get(test))
@@ -56,11 +55,11 @@ async fn page(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response {
 /// The same page whatever it is asked for; what cannot be a campaign's id is a 404 all the same.
 async fn page_of_campaign(
     State(pages): State<Arc<Pages>>,
-    Path(campaign): Path<String>,
+    campaign: Result<CampaignPath, ApiError>,
     headers: HeaderMap,
 ) -> Response {
     let mut response = pages.page(&headers);
-    if response.status().is_success() && campaign.parse::<CampaignId>().is_err() {
+    if response.status().is_success() && campaign.is_err() {
         *response.status_mut() = StatusCode::NOT_FOUND;
     }
     response
@@ -68,10 +67,11 @@ async fn page_of_campaign(
 
 async fn file(
     State(pages): State<Arc<Pages>>,
-    Path(file): Path<String>,
+    file: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
-    pages.file(&file, &headers).unwrap_or_else(|| {
+    let file = file.ok().and_then(|Path(file)| pages.file(&file, &headers));
+    file.unwrap_or_else(|| {
         let message = "there is no such file; the page may have been renewed";
         ApiError::new(StatusCode::NOT_FOUND, "not_found", message).into_response()
     })

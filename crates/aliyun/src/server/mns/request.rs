@@ -84,7 +84,9 @@ impl Ask {
         let query = Query::read(query);
         let wrong_url =
             || Refusal::new(Code::InvalidRequestURL, "Http request URL format invalid.");
-        let rest = path.strip_prefix("/queues").ok_or_else(wrong_url)?;
+        let rest = path.strip_prefix("/queues");
+        let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let rest = rest.ok_or_else(wrong_url)?;
         let parts: Vec<&str> = rest.split('/').skip(1).collect();
         match *parts.as_slice() {
             [] | [""] if request.method() == Method::GET && rest.len() < 2 => {
@@ -148,6 +150,9 @@ impl Ask {
         match root.name.as_str() {
             "Message" => Ok(Self::Send(name, vec![Incoming::read(&root)], Batch::Single)),
             "Messages" => {
+                if root.children.iter().any(|child| child.name != "Message") {
+                    return Err(Refusal::malformed());
+                }
                 let messages: Vec<_> = root.children.iter().map(Incoming::read).collect();
                 check_batch("message count", messages.len())?;
                 Ok(Self::Send(name, messages, Batch::Several))
@@ -195,6 +200,8 @@ impl Incoming {
         };
         let body = message
             .child("MessageBody")
+            // An element in it would be lost without a word.
+            .filter(|body| body.children.is_empty())
             .ok_or_else(Refusal::malformed)?;
         let properties = message.children.iter();
         let properties = properties.filter(|child| PROPERTIES.contains(&child.name.as_str()));

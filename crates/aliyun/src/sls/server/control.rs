@@ -14,6 +14,10 @@ use super::{
 
 /// The most that a listing returns unless told otherwise.
 const LISTED: usize = 100;
+/// The longest that a log store keeps its logs, in days: for ever.
+const KEPT_DAYS_MAX: u64 = 3_650;
+/// The most shards that a log store begins with.
+const SHARDS_MAX: u64 = 100;
 
 /// Whether `GET /` asks for all projects and not for one.
 pub(super) fn is_listing(asked: &Asked<'_>) -> bool {
@@ -63,12 +67,24 @@ fn check_name(what: &str, name: &str, least: usize, further: &str) -> Result<(),
     Err(Refusal::parameter(message))
 }
 
+/// Says no to settings of a log store that mean nothing.
+fn check_settings(settings: &Map<String, Json>) -> Result<(), Refusal> {
+    for (name, most) in [("ttl", KEPT_DAYS_MAX), ("shardCount", SHARDS_MAX)] {
+        let given = settings.get(name);
+        if given.is_some_and(|given| !given.as_u64().is_some_and(|n| (1..=most).contains(&n))) {
+            let message = format!("{name} must be a whole number from 1 to {most}");
+            return Err(Refusal::parameter(message));
+        }
+    }
+    Ok(())
+}
+
 /// The part of `all` that was asked for by offset and size.
 fn page<T>(asked: &Asked<'_>, all: Vec<T>) -> Result<Vec<T>, Refusal> {
     let number = |name: &str, usual: usize| match asked.parameter(name) {
         None => Ok(usual),
         // One of the vendor's clients asks for -1 where it means all.
-        Some("-1") => Ok(usize::MAX),
+        Some("-1") if name == "size" => Ok(usize::MAX),
         Some(text) => text
             .parse()
             .map_err(|_| Refusal::parameter(format!("{name} {text} is invalid"))),
@@ -149,6 +165,7 @@ impl SlsServer {
         let settings = body(asked)?;
         let name = text(&settings, "logstoreName")?.to_owned();
         check_name("logstore", &name, 2, "-_")?;
+        check_settings(&settings)?;
         self.change(|state| {
             let (project, there) = state.project(asked)?;
             if there.logstores.contains_key(&name) {
@@ -170,6 +187,11 @@ impl SlsServer {
         store: &str,
     ) -> Result<Response<Bytes>, Refusal> {
         let settings = body(asked)?;
+        if text(&settings, "logstoreName").is_ok_and(|name| name != store) {
+            let message = "logstoreName is not the name in the path".to_owned();
+            return Err(Refusal::parameter(message));
+        }
+        check_settings(&settings)?;
         self.change(|state| {
             state.logstore(asked, store)?;
             Ok(Change::SetLogstore {

@@ -96,6 +96,10 @@ impl Journal {
 
     fn append(&mut self, record: &Record) -> io::Result<()> {
         let record = record.encode_to_vec();
+        if record.len() > RECORD_BYTES_MAX {
+            // It could not be read again.
+            return Err(io::Error::other("a record is too long"));
+        }
         let length = u32::try_from(record.len()).map_err(io::Error::other)?;
         let mut bytes = Vec::with_capacity(HEAD + record.len());
         bytes.extend_from_slice(&length.to_le_bytes());

@@ -173,7 +173,7 @@ async fn a_top_up_opens_at_once_and_happens_once() {
     assert_eq!(other.refusal(), (409, "idempotency_key_reused".into()));
     let path = format!("{CAMPAIGNS}/{id}/top-up");
     let without = bench.post(&path, body).await;
-    assert_eq!(without.refusal(), (400, "invalid_field".into()));
+    assert_eq!(without.refusal(), (400, "invalid_header".into()));
     assert!(without.message().contains("Idempotency-Key"));
 
     // The retry of the very top-up that reached the limit is not refused for the limit.

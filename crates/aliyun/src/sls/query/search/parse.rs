@@ -4,6 +4,9 @@ use super::{Pattern, Range, Search};
 
 /// Nesting deeper than this is refused, so that no search overruns the stack.
 const DEPTH_MAX: usize = 48;
+/// More operators than this are refused for the same reason: each goes one deeper into what is
+/// to the left of it.
+const OPERATORS_MAX: usize = 1_000;
 
 /// Reads a search.
 ///
@@ -14,6 +17,7 @@ pub fn parse(text: &str) -> Result<Search, String> {
         tokens: lex(text)?,
         at: 0,
         depth: 0,
+        operators: 0,
     };
     if parser.tokens.is_empty() {
         return Ok(Search::All);
@@ -81,10 +85,19 @@ fn quoted(rest: &str) -> Result<(String, usize), String> {
     Err("syntax error: a quote is not closed".to_owned())
 }
 
+/// Words that mean something between searches; in quotes they can be searched for.
+fn is_operator(word: &str) -> bool {
+    let operators = ["and", "or", "not"];
+    operators
+        .iter()
+        .any(|operator| word.eq_ignore_ascii_case(operator))
+}
+
 struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    operators: usize,
 }
 
 impl Parser {
@@ -103,6 +116,7 @@ impl Parser {
     fn either(&mut self) -> Result<Search, String> {
         let mut left = self.both()?;
         while self.word("or") {
+            self.operator()?;
             left = Search::Or(Box::new(left), Box::new(self.both()?));
         }
         Ok(left)
@@ -122,8 +136,20 @@ impl Parser {
             if ends && !written {
                 return Ok(left);
             }
+            self.operator()?;
             left = Search::And(Box::new(left), Box::new(self.one()?));
         }
+    }
+
+    /// Counts an operator between two searches.
+    fn operator(&mut self) -> Result<(), String> {
+        self.operators += 1;
+        if self.operators > OPERATORS_MAX {
+            return Err(format!(
+                "the search has more than {OPERATORS_MAX} operators"
+            ));
+        }
+        Ok(())
     }
 
     fn one(&mut self) -> Result<Search, String> {
@@ -209,7 +235,7 @@ impl Parser {
 
     fn text(&mut self) -> Result<Pattern, String> {
         let (text, quoted) = match self.tokens.get(self.at) {
-            Some(Token::Word(text)) => (text.clone(), false),
+            Some(Token::Word(text)) if !is_operator(text) => (text.clone(), false),
             Some(Token::Quoted(text)) => (text.clone(), true),
             _ => return self.unexpected(),
         };

@@ -62,11 +62,27 @@ fn searches_find_what_they_say() {
 #[test]
 fn what_is_wrong_is_said() {
     for text in [
-        "status:", "and", "(a", "a)", "a in [1", "a > b", "\"a", "a and", "not",
+        "status:",
+        "and",
+        "a or or b",
+        "(a",
+        "a)",
+        "a in [1",
+        "a > b",
+        "\"a",
+        "a and",
+        "not",
     ] {
-        assert!(parse(text).is_err() || text == "and", "{text}");
+        assert!(parse(text).is_err(), "{text}");
     }
+    assert!(parse("\"and\" and \"not\"").is_ok());
     assert!(parse(&"(".repeat(100_000)).is_err());
+    for joined in ["a ", "a and ", "a or "] {
+        let most = parse(&format!("{}a", joined.repeat(1_000))).expect("as many as there may be");
+        assert!(!most.finds(&Two(429, "/grab")));
+        let error = parse(&format!("{}a", joined.repeat(50_000))).expect_err(joined);
+        assert!(error.contains("operators"), "{error}");
+    }
     assert!(parse(&"not ".repeat(100_000)).is_err());
 }
 

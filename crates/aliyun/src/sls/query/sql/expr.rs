@@ -4,7 +4,7 @@ use super::{
     SqlError,
     ast::{Call, Expr, Op},
     lex::Token,
-    parse::{Parser, binary, type_named},
+    parse::{Parser, type_named},
     value::Value,
 };
 
@@ -46,7 +46,10 @@ impl Parser {
             (">", Op::Greater),
         ];
         match self.one_of(&ops) {
-            Some(op) => Ok(binary(left, op, self.sum()?)),
+            Some(op) => {
+                let right = self.sum()?;
+                self.binary(left, op, right)
+            }
             None => Ok(left),
         }
     }
@@ -55,7 +58,8 @@ impl Parser {
         let ops = [("+", Op::Add), ("-", Op::Subtract), ("||", Op::Concat)];
         let mut left = self.product()?;
         while let Some(op) = self.one_of(&ops) {
-            left = binary(left, op, self.product()?);
+            let right = self.product()?;
+            left = self.binary(left, op, right)?;
         }
         Ok(left)
     }
@@ -64,7 +68,8 @@ impl Parser {
         let ops = [("*", Op::Multiply), ("/", Op::Divide), ("%", Op::Modulo)];
         let mut left = self.unary()?;
         while let Some(op) = self.one_of(&ops) {
-            left = binary(left, op, self.unary()?);
+            let right = self.unary()?;
+            left = self.binary(left, op, right)?;
         }
         Ok(left)
     }

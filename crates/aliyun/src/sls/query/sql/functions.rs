@@ -66,7 +66,12 @@ pub(crate) fn call(name: &str, args: &[Value]) -> Result<Value, SqlError> {
         ("round", [a]) => float(name, a).map(|a| Value::Float(a.round())),
         ("round", [a, Value::Int(digits)]) => {
             let unit = 10_f64.powi((*digits).clamp(-15, 15) as i32);
-            float(name, a).map(|a| Value::Float((a * unit).round() / unit))
+            let rounded = |a: f64| match (a * unit).is_finite() {
+                true => (a * unit).round() / unit,
+                // Too large to have digits behind the point.
+                false => a,
+            };
+            float(name, a).map(|a| Value::Float(rounded(a)))
         }
         ("floor", [a]) => float(name, a).map(|a| Value::Float(a.floor())),
         ("ceil" | "ceiling", [a]) => float(name, a).map(|a| Value::Float(a.ceil())),

@@ -9,6 +9,9 @@ use super::{
 
 /// Nesting deeper than this is refused, so that no statement overruns the stack.
 const DEPTH_MAX: usize = 48;
+/// More operators than this are refused for the same reason: each goes one deeper into what is
+/// to the left of it.
+const OPERATORS_MAX: usize = 250;
 
 /// Words that cannot be names unless they are quoted.
 const RESERVED: [&str; 28] = [
@@ -26,6 +29,7 @@ pub fn parse(sql: &str) -> Result<Select, SqlError> {
         tokens: lex(sql)?,
         at: 0,
         depth: 0,
+        operators: 0,
     };
     let select = parser.select()?;
     parser.sign(";");
@@ -39,6 +43,7 @@ pub(super) struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    operators: usize,
 }
 
 fn unexpected(token: &Token) -> SqlError {
@@ -254,7 +259,8 @@ impl Parser {
         self.nested(|this| {
             let mut left = this.conjunction()?;
             while this.word("or") {
-                left = binary(left, Op::Or, this.conjunction()?);
+                let right = this.conjunction()?;
+                left = this.binary(left, Op::Or, right)?;
             }
             Ok(left)
         })
@@ -263,9 +269,20 @@ impl Parser {
     fn conjunction(&mut self) -> Result<Expr, SqlError> {
         let mut left = self.negation()?;
         while self.word("and") {
-            left = binary(left, Op::And, self.negation()?);
+            let right = self.negation()?;
+            left = self.binary(left, Op::And, right)?;
         }
         Ok(left)
+    }
+
+    /// An operator between two expressions.
+    pub(super) fn binary(&mut self, left: Expr, op: Op, right: Expr) -> Result<Expr, SqlError> {
+        self.operators += 1;
+        if self.operators > OPERATORS_MAX {
+            let message = format!("the statement has more than {OPERATORS_MAX} operators");
+            return Err(SqlError::new(message));
+        }
+        Ok(Expr::Binary(Box::new(left), op, Box::new(right)))
     }
 
     fn negation(&mut self) -> Result<Expr, SqlError> {
@@ -275,10 +292,6 @@ impl Parser {
         }
         self.comparison()
     }
-}
-
-pub(super) fn binary(left: Expr, op: Op, right: Expr) -> Expr {
-    Expr::Binary(Box::new(left), op, Box::new(right))
 }
 
 fn is_reserved(word: &str) -> bool {

@@ -87,9 +87,8 @@ impl Series {
     }
 
     const fn start(&self, unix: i64) -> i64 {
-        unix - unix
-            .saturating_add(ZONE_SECONDS)
-            .rem_euclid(self.window_seconds)
+        let into = unix.saturating_add(ZONE_SECONDS);
+        unix.saturating_sub(into.rem_euclid(self.window_seconds))
     }
 
     /// All windows of `span` that are not among those `known`.

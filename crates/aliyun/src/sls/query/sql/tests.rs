@@ -267,6 +267,17 @@ fn what_is_not_supported_is_named() {
     }
     let deep = format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000));
     assert!(ask(&deep).expect_err("too deep").0.contains("deep"));
+    for (first, again) in [
+        ("1", "+1"),
+        ("1", "*1"),
+        ("true", " and true"),
+        ("true", " or true"),
+    ] {
+        let most = format!("select {first}{}", again.repeat(250));
+        ask(&most).expect("as many as there may be");
+        let more = format!("select {first}{}", again.repeat(50_000));
+        assert!(ask(&more).expect_err(again).0.contains("operators"));
+    }
     let minus = format!("select {}1", "- ".repeat(50_000));
     assert!(ask(&minus).expect_err("too deep").0.contains("deep"));
 }
