@@ -68,6 +68,11 @@ start() {
   as_root mkdir -p "$dir"
   # What an engine left that was killed.
   as_root rm -f "$dir/docker.pid" "$own_socket"
+  # What was so before is not the engine's doing, and stays so after it.
+  as_root rm -f "$dir/forwards-nothing"
+  if as_root /usr/sbin/iptables-save 2>/dev/null | grep -q '^:FORWARD DROP'; then
+    as_root touch "$dir/forwards-nothing"
+  fi
   say "starting an engine in $dir"
   # No bridge of its own: each installation brings its networks. Nothing that outlives this script
   # may keep its output open: who reads that to its end would wait for the engine's end.
@@ -108,7 +113,9 @@ stop() {
 # Takes the engine's rules out of the kernel's tables, unless another engine has them too.
 clear_network() {
   if pgrep -x dockerd >/dev/null || ! command -v /usr/sbin/iptables-save >/dev/null; then return; fi
-  as_root sh -c '/usr/sbin/iptables-save | sed "/DOCKER/d; s/^:FORWARD DROP/:FORWARD ACCEPT/" | /usr/sbin/iptables-restore' ||
+  local forward=s/^:FORWARD\ DROP/:FORWARD\ ACCEPT/
+  [ ! -e "$dir/forwards-nothing" ] || forward=
+  as_root sh -c '/usr/sbin/iptables-save | sed "/DOCKER/d; $0" | /usr/sbin/iptables-restore' "$forward" ||
     say "its rules stay in the kernel: iptables-restore failed"
 }
 
@@ -170,7 +177,7 @@ quietly() {
 own_image() {
   local binary=$1 context before image id
   [ -x "$binary" ] || fail "there is no binary $binary"
-  before=$(for image in hongbao "$prefix/built"; do id_of "$image" || true; done)
+  before=$(for image in "$prefix/hongbao" "$prefix/built"; do id_of "$image" || true; done)
   context=$(mktemp -d)
   mkdir -p "$context/out/usr/local/bin" "$context/out/etc/ssl/certs" "$context/out/own/lib/hongbao" "$context/out/own/var/log"
   strip -o "$context/out/usr/local/bin/hongbao" "$binary"
@@ -180,11 +187,11 @@ own_image() {
   printf 'FROM scratch\nCOPY out /out\n' >"$context/Dockerfile"
   quietly "$docker" build -t "$prefix/built" "$context"
   rm -rf "$context"
-  quietly "$docker" build -f deploy/docker/Dockerfile --target image -t hongbao \
+  quietly "$docker" build -f deploy/docker/Dockerfile --target image -t "$prefix/hongbao" \
     --build-arg "RUNTIME_IMAGE=$prefix/debian" --build-arg "BUILT=$prefix/built" .
   # What has just lost its name is of no use to anybody, unless a container still runs it.
   for id in $before; do
-    [ "$id" = "$(id_of hongbao)" ] || [ "$id" = "$(id_of "$prefix/built")" ] ||
+    [ "$id" = "$(id_of "$prefix/hongbao")" ] || [ "$id" = "$(id_of "$prefix/built")" ] ||
       "$docker" rmi "$id" >/dev/null 2>&1 || true
   done
 }

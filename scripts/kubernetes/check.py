@@ -35,6 +35,9 @@ CASES = {
                       "envFrom": [{"name": "HONGBAO_X", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}]},
         "drain": {"preStopSleepSeconds": 5},
         "sls": {"endpoint": "https://cn-x.log.aliyuncs.com", "project": "rain"}, "accessKey": {"id": "id"}},
+    "a cloud of its own": {
+        "mns": {"url": "http://mns.cloud:8091"}, "attempts": {"fromSecret": True},
+        "sls": {"endpoint": "http://sls.cloud", "project": "rain"}, "accessKey": {"id": "id"}},
     "bare": {"networkPolicy": {"enabled": False}, "ingress": {"enabled": False}, "identity": "registered",
              "database": {"host": "10.0.0.9"}, "monitor": {"replicas": 2, "autoscaling": {"enabled": True}},
              "image": {"digest": "sha256:" + "0" * 64, "pullSecrets": ["registry"]},

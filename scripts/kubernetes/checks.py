@@ -1,6 +1,7 @@
 """What must hold of every rendering, whatever the values. Each is a function that asserts."""
 
 import re
+from urllib.parse import urlsplit
 
 from chart import ROLES
 
@@ -9,6 +10,11 @@ SECRET_NAME = re.compile(r"SECRET|PASSWD|PASSWORD|_KEY$|_KEY_FILE$|TOKEN|DATABAS
 
 def matches(selector, labels):
     return all(labels.get(name) == value for name, value in selector.items())
+
+
+def port_of(url):
+    parts = urlsplit(url)
+    return parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
 def pods_are_confined(r):
@@ -150,9 +156,10 @@ def policies_deny_by_default(r):
             usual = [int(env["DB_PORT"])] if "DB_PORT" in env else [3306, 5432]
             told = r.values["networkPolicy"]["database"]["ports"] or usual
             assert {53, *told} <= ports, f"{role} reaches {ports} and not its database"
-            assert (443 if "MNS_URL" in env else 6379) in ports, f"{role} does not reach its queue"
+            assert (port_of(env["MNS_URL"]) if "MNS_URL" in env else 6379) in ports, f"{role} does not reach its queue"
             assert "HONGBAO_ATTEMPTS_URL" not in env or 6379 in ports
-            assert "HONGBAO_SLS_ENDPOINT" not in env or 443 in ports, f"{role} does not reach the log service"
+            sls = env.get("HONGBAO_SLS_ENDPOINT")
+            assert sls is None or port_of(sls) in ports, f"{role} does not reach the log service"
         assert (8081 in ports) == (role == "redpacket"), f"{role} and the inner port"
 
 
@@ -266,4 +273,4 @@ def logs_reach_the_agent(r):
 
 
 ALL = [check for name, check in list(globals().items())
-       if callable(check) and getattr(check, "__module__", "") == __name__ and name not in ("matches",)]
+       if callable(check) and getattr(check, "__module__", "") == __name__ and name not in ("matches", "port_of")]

@@ -39,8 +39,10 @@ use self::service::{Look, Service};
 const CALLS_MAX: usize = 16;
 /// How long what was said of a container's settings is believed.
 const BELIEVED_FOR: Duration = Duration::from_secs(10);
-/// How long what is under way may take to end when the process does.
-const END_WITHIN: Duration = Duration::from_secs(8);
+/// How long what is under way may take to end when the process does: nearly as long as Compose
+/// lets it, since some versions of Docker kill a container at once when the call to stop it is
+/// given up.
+const END_WITHIN: Duration = Duration::from_secs(25);
 
 /// What the scaler is told.
 #[derive(Clone, Debug)]

@@ -115,6 +115,7 @@ impl Cluster {
             .env("DOCKER_SOCKET", self.engine.socket())
             .env("HONGBAO_PUBLISH", self.address())
             .env("HAPROXY_PUBLISH_ADMIN", self.admin_address())
+            .env("HONGBAO_IMAGE", "hongbao-local/hongbao")
             .env("MARIADB_IMAGE", "hongbao-local/mariadb")
             .env("REDIS_IMAGE", "hongbao-local/redis")
             .env("HAPROXY_IMAGE", "hongbao-local/haproxy");

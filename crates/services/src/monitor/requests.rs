@@ -230,6 +230,7 @@ fn per_schema() -> Schema {
     OneOfBuilder::new()
         .item(one_of(&["campaign", "wave"]))
         .item(seconds)
+        .description(Some("`campaign`, `wave`, or every so many seconds."))
         .into()
 }
 

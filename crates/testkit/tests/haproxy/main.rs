@@ -22,6 +22,11 @@ struct Front {
 
 impl Front {
     async fn start() -> Self {
+        Self::told(&[]).await
+    }
+
+    /// With more of its settings.
+    async fn told(more: &[(&str, &str)]) -> Self {
         let redpacket = [
             Fake::start("redpacket").await,
             Fake::start("redpacket").await,
@@ -41,7 +46,7 @@ impl Front {
         Self {
             redpacket,
             others,
-            proxy: HaProxy::start(&replicas, &[]),
+            proxy: HaProxy::start(&replicas, more),
             http: Client::builder()
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
@@ -178,6 +183,37 @@ async fn a_client_cannot_choose_its_address() {
     assert_eq!(seen[0].header("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(seen[0].header("x-forwarded-proto"), ["http"]);
     assert!(!seen[0].head.contains("198.51.100"), "{}", seen[0].head);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_balancer_that_is_trusted_says_who_the_client_is() {
+    let ask = async |front: &Front| {
+        let request = front
+            .request(Method::GET, "/webpage")
+            .header("x-forwarded-for", "198.51.100.1, 198.51.100.2")
+            .header("x-forwarded-proto", "https");
+        text(request).await;
+        text(front.request(Method::GET, "/webpage")).await;
+        let seen = front.others[3].take_seen();
+        let said = |name| {
+            seen.iter()
+                .flat_map(|one| one.header(name))
+                .collect::<Vec<_>>()
+        };
+        (said("x-forwarded-for"), said("x-forwarded-proto"))
+    };
+    let trusting = Front::told(&[("HAPROXY_TRUSTED", "10.0.0.0/8 127.0.0.1")]).await;
+    let told = (
+        vec![
+            "198.51.100.1, 198.51.100.2".to_owned(),
+            "127.0.0.1".to_owned(),
+        ],
+        vec!["https".to_owned(), "http".to_owned()],
+    );
+    assert_eq!(ask(&trusting).await, told);
+    let wary = Front::told(&[("HAPROXY_TRUSTED", "10.0.0.0/8"), ("HAPROXY_THREADS", "1")]).await;
+    let own = (vec!["127.0.0.1".to_owned(); 2], vec!["http".to_owned(); 2]);
+    assert_eq!(ask(&wary).await, own);
 }
 
 #[tokio::test(flavor = "multi_thread")]
