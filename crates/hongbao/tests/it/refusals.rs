@@ -87,6 +87,14 @@ async fn sessions_and_headers() {
         );
     }
     let grab = format!("/redpacket/campaigns/{campaign}/grab");
+    let twice = client
+        .request(Method::POST, &grab)
+        .bearer_auth(token("ming"))
+        .header("Grab-Id", uuid::Uuid::new_v4().to_string())
+        .header("Grab-Id", uuid::Uuid::new_v4().to_string());
+    let reply = send(twice).await;
+    assert!(reply.body.to_string().contains("Grab-Id"), "{}", reply.body);
+    reply.expect_error(400, "invalid_header");
     for (name, value) in [
         ("Grab-Id", "no-uuid"),
         ("Grab-Attempt", "0"),

@@ -74,7 +74,7 @@ impl<'r, 'b> Head<'r, 'b> {
         }
     }
 
-    /// The values of the headers of this name (in lower case), in their order.
+    /// The values of the headers of this name, in any case, in their order.
     pub(crate) fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &'b [u8]> {
         let named = self.headers.iter();
         named

@@ -93,7 +93,7 @@ pub async fn grab(
     let now = node.ledger.now();
     let user = authenticate(node, headers, now)?;
     let rain = find_campaign(node, id)?;
-    let tap = read_tap(|name| headers.get(name).map(HeaderValue::as_bytes))?;
+    let tap = read_tap(|name| headers.get_all(name).iter().map(HeaderValue::as_bytes))?;
     let ask = Ask {
         user: &user,
         tap,
@@ -436,21 +436,26 @@ pub(super) fn body<'v>(view: &'v View, answer: &Answer) -> Option<Cow<'v, [u8]>>
     })
 }
 
-/// The tap's headers, each as `header` gives it by its name. 400 when one makes no sense.
-pub(super) fn read_tap<'h>(
-    header: impl Fn(&'static str) -> Option<&'h [u8]>,
+/// The tap's headers, all of a name as `headers` gives them. 400 when one makes no sense.
+pub(super) fn read_tap<'h, V: Iterator<Item = &'h [u8]>>(
+    headers: impl Fn(&'static str) -> V,
 ) -> Result<Tap, ApiError> {
     let text = |name| {
-        let text = header(name).map(std::str::from_utf8).transpose();
+        let mut values = headers(name);
+        let value = values.next();
+        if values.next().is_some() {
+            return Err(ApiError::invalid_header(name, "must be sent once"));
+        }
+        let text = value.map(std::str::from_utf8).transpose();
         text.map_err(|_| ApiError::invalid_header(name, "is no plain text"))
     };
-    let id = text("grab-id")?
+    let id = text("Grab-Id")?
         .map(|id| {
             id.parse()
                 .map_err(|_| ApiError::invalid_header("Grab-Id", "must be a UUID"))
         })
         .transpose()?;
-    let attempt = text("grab-attempt")?
+    let attempt = text("Grab-Attempt")?
         .map(|count| count.parse().ok().filter(|&count: &u32| count >= 1))
         .map(|count| {
             count.ok_or_else(|| {

@@ -71,7 +71,7 @@ pub(crate) fn answer<'a>(
     let rain = rains.get(&id.parse().ok()?)?;
     let ask = Ask {
         user: &user,
-        tap: grab::read_tap(|name| head.all(name).next()).ok()?,
+        tap: grab::read_tap(|name| head.all(name)).ok()?,
         ip: client_ip_by(head.all(FORWARDED_FOR), by.peer, by.trusted_proxies).0,
         now: arrival.now,
         deadline: arrival.started + ANSWER_WITHIN,
