@@ -56,13 +56,12 @@ pub(crate) fn idempotency(operation: &str, key: &str, body: &serde_json::Value) 
     }
 }
 
-/// `body` as a `T`.
+/// `body`, an object as [`crate::http::Json`] gives it, as a `T`.
 ///
 /// # Errors
 /// 400 `invalid_field`, naming the field by its path.
 pub(crate) fn fit<T: DeserializeOwned>(body: &serde_json::Value) -> Result<T, ApiError> {
-    let object: Result<json::Object<T>, _> = serde_path_to_error::deserialize(body);
-    object.map(|object| object.0).map_err(|error| {
+    serde_path_to_error::deserialize(body).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.into_inner().to_string();
         if path == "." {
