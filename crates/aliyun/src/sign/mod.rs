@@ -53,13 +53,13 @@ impl Credentials {
         &self.secret
     }
 
-    /// Whether `given` is the token that belongs to these, or none where none does.
-    pub(crate) fn has_token(&self, given: Option<&str>) -> bool {
-        match (&self.security_token, given) {
-            (Some(ours), Some(given)) => same(ours, given),
-            (None, None) => true,
-            _ => false,
-        }
+    /// Whether `given` may come with these: their own token, or any where none is known, for an
+    /// offline server lends no keys.
+    pub(crate) fn takes_token(&self, given: Option<&str>) -> bool {
+        let Some(ours) = &self.security_token else {
+            return true;
+        };
+        given.is_some_and(|given| same(ours, given))
     }
 
     /// The same with the token of the security token service that lent them.

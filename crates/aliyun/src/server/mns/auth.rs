@@ -59,7 +59,7 @@ pub(super) fn check(
              provided. Check your key and signing method.";
         return Err(Refusal::new(Code::SignatureDoesNotMatch, message));
     }
-    if !credentials.has_token(header(headers, "security-token")) {
+    if !credentials.takes_token(header(headers, "security-token")) {
         let message = "The security token does not belong to the AccessKey Id.";
         return Err(Refusal::new(Code::AccessDenied, message));
     }

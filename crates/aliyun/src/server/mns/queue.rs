@@ -133,8 +133,9 @@ impl Queue {
     /// Puts a message where its state says.
     pub(super) fn put(&mut self, number: u64, message: Message) {
         self.remove(number);
-        let handle = message.handle.as_deref().and_then(given_by);
-        self.given = self.given.max(number).max(handle.unwrap_or(0));
+        let handle = message.handle.as_deref().and_then(inside);
+        let given = handle.map_or(0, |inside| inside.given);
+        self.given = self.given.max(number).max(given);
         match message.until_ms {
             Some(until) => self.waiting.insert((until, number)),
             None => self.visible.insert((message.priority, number)),
@@ -244,29 +245,32 @@ impl Queue {
             let message = "The receipt handle you provide is not valid.";
             Refusal::new(Code::ReceiptHandleError, message)
         })?;
-        let number = part(&inside, 2).ok_or_else(Refusal::no_message)?;
-        let message = self.messages.get(&number).ok_or_else(Refusal::no_message)?;
+        let message = self.messages.get(&inside.message);
+        let message = message.ok_or_else(Refusal::no_message)?;
         match message.handle.as_deref() == Some(handle) {
-            true => Ok(number),
+            true => Ok(inside.message),
             false => Err(Refusal::no_message()),
         }
     }
 }
 
+/// What a handle holds that is asked for again.
+struct Inside {
+    /// The number of its message.
+    message: u64,
+    /// The number that was given to the handle itself.
+    given: u64,
+}
+
 /// What a handle holds, if it has the form of one.
-fn inside(handle: &str) -> Option<Vec<u8>> {
-    BASE64.decode(handle.strip_prefix("1-")?).ok()
-}
-
-/// The number at a place of what a handle holds.
-fn part(inside: &[u8], place: usize) -> Option<u64> {
-    let inside = std::str::from_utf8(inside).ok()?;
-    inside.split('-').nth(place)?.parse().ok()
-}
-
-/// The number that a handle of ours was given.
-fn given_by(handle: &str) -> Option<u64> {
-    part(&inside(handle)?, 3)
+fn inside(handle: &str) -> Option<Inside> {
+    let text = BASE64.decode(handle.strip_prefix("1-")?).ok()?;
+    let parts = str::from_utf8(&text).ok()?.split('-').map(str::parse);
+    let parts: Vec<u64> = parts.collect::<Result<_, _>>().ok()?;
+    let &[_queue, _until_s, message, given, _priority] = parts.as_slice() else {
+        return None;
+    };
+    Some(Inside { message, given })
 }
 
 /// A number of seconds that is always set.

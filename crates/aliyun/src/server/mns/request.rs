@@ -102,7 +102,7 @@ impl Ask {
 
     /// On a queue itself; `None` for a method that there is not.
     fn of_queue(request: &Request<Bytes>, name: String) -> Option<Result<Self>> {
-        let over = |query: &str| Query::read(query).get("metaoverride") == Some("true");
+        let over = |query: &str| Query::read(query).is("metaoverride");
         match *request.method() {
             Method::PUT => Some(attributes(request.body()).map(|attributes| {
                 match request.uri().query().is_some_and(over) {
@@ -127,9 +127,9 @@ impl Ask {
         };
         match *request.method() {
             Method::POST => Some(Self::send(name, request.body())),
-            Method::GET => Some(query.take().map(|take| match query.get("peekonly") {
-                Some("true") => Self::Peek(name, take),
-                _ => Self::Receive(name, take),
+            Method::GET => Some(query.take().map(|take| match query.is("peekonly") {
+                true => Self::Peek(name, take),
+                false => Self::Receive(name, take),
             })),
             Method::DELETE
                 if query.get("receipthandle").is_none() && !request.body().is_empty() =>
@@ -231,6 +231,12 @@ impl Query {
     fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a flag is set; SDKs write it in either case.
+    fn is(&self, name: &str) -> bool {
+        self.get(name)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
     /// A number within its limits, if given.

@@ -80,13 +80,20 @@ impl Signed<'_> {
         if !same(signature, &sls_v1::signature(credentials.secret(), &text)) {
             return Err(Refusal::signature());
         }
-        // The signature covers the digest only, so that the digest must be the body's.
-        let md5 = self.text("content-md5");
-        if !self.body.is_empty() && !md5.eq_ignore_ascii_case(&sls_v1::content_md5(self.body)) {
-            let message = "Content-MD5 is not the digest of the body.";
-            return Err(Refusal::bad("PostBodyInvalid", message));
+        // The signature covers the digest only, so that the digest must be there.
+        if !self.body.is_empty() {
+            self.has_md5(self.text("content-md5"))?;
         }
         Ok(())
+    }
+
+    /// Says no unless `digest` is the body's.
+    fn has_md5(&self, digest: &str) -> Result<(), Refusal> {
+        if digest.eq_ignore_ascii_case(&sls_v1::content_md5(self.body)) {
+            return Ok(());
+        }
+        let message = "Content-MD5 is not the digest of the body.";
+        Err(Refusal::bad("PostBodyInvalid", message))
     }
 
     fn verify_v4(
@@ -111,7 +118,10 @@ impl Signed<'_> {
         if !same(&authorization.signature, &expected) || !same_day {
             return Err(Refusal::signature());
         }
-        Ok(())
+        match self.text("content-md5") {
+            "" => Ok(()),
+            digest => self.has_md5(digest),
+        }
     }
 }
 

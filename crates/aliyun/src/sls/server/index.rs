@@ -30,6 +30,23 @@ pub(super) struct Key {
     pub(super) doc_value: bool,
     #[serde(flatten)]
     pub(super) words: Words,
+    /// What the JSON holds that is indexed by its own, by its path: `a.b` is `b` within `a`.
+    #[serde(default)]
+    json_keys: BTreeMap<String, Key>,
+    /// Whether all other text that the JSON holds can be searched, too.
+    #[serde(default)]
+    index_all: bool,
+}
+
+/// How what a name stands for is indexed.
+#[derive(Clone, Copy)]
+pub(super) struct Indexed<'a> {
+    pub(super) kind: Kind,
+    /// Statements may select it.
+    pub(super) doc_value: bool,
+    pub(super) words: &'a Words,
+    /// The field that holds JSON and the path within it, where it is a part of one.
+    pub(super) within: Option<(&'a str, &'a str)>,
 }
 
 /// What a field holds.
@@ -72,6 +89,31 @@ impl Index {
         })
     }
 
+    /// How the field `name` is indexed, or the part `field.path` of one that holds JSON.
+    pub(super) fn of<'a>(&'a self, name: &'a str) -> Option<Indexed<'a>> {
+        if let Some(key) = self.keys.get(name) {
+            return Some(key.indexed(None));
+        }
+        name.match_indices('.').find_map(|(at, _)| {
+            let (field, path) = (&name[..at], &name[at + 1..]);
+            let key = self.keys.get(field)?;
+            if key.kind != Kind::Json {
+                return None;
+            }
+            let within = Some((field, path));
+            match key.json_keys.get(path) {
+                Some(part) => Some(part.indexed(within)),
+                None if key.index_all => Some(Indexed {
+                    kind: Kind::Text,
+                    doc_value: false,
+                    words: &key.words,
+                    within,
+                }),
+                None => None,
+            }
+        })
+    }
+
     /// Says no to what is no index.
     pub(super) fn check(given: &Json) -> Result<(), Refusal> {
         let parsed = Given::deserialize(given)
@@ -91,6 +133,17 @@ impl Index {
             shown.insert("lastModifyTime".to_owned(), self.modified.into());
         }
         shown
+    }
+}
+
+impl Key {
+    fn indexed<'a>(&'a self, within: Option<(&'a str, &'a str)>) -> Indexed<'a> {
+        Indexed {
+            kind: self.kind,
+            doc_value: self.doc_value,
+            words: &self.words,
+            within,
+        }
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value as Json;
+
 use super::{
-    index::{Index, Kind, Words},
+    index::{Index, Indexed, Kind, Words},
     reply::Refusal,
     state::Row,
 };
@@ -41,10 +43,10 @@ impl<'a> Table<'a> {
             return Ok(());
         };
         search.names(&mut |name: &str, number: bool| {
-            let message = match index.keys.get(name) {
+            let message = match index.of(name) {
                 _ if name == "__time__" => return Ok(()),
                 _ if reserved(name) && !number => return Ok(()),
-                Some(key) if !number || key.kind.is_number() => return Ok(()),
+                Some(field) if !number || field.kind.is_number() => return Ok(()),
                 Some(_) => format!("key ({name}) is not of type long or double"),
                 None => format!(
                     "key ({name}) is not config as key value config,if symbol : is in your \
@@ -84,8 +86,8 @@ impl<'a> Table<'a> {
         let Some(index) = self.index.filter(|_| !reserved(name)) else {
             return Ok(Kind::Text);
         };
-        match index.keys.get(name) {
-            Some(key) if key.doc_value => Ok(key.kind),
+        match index.of(name) {
+            Some(field) if field.doc_value => Ok(field.kind),
             _ => Err(SqlError(format!(
                 "Column '{name}' cannot be resolved;please add the column in the index attribute"
             ))),
@@ -118,9 +120,23 @@ impl<'a> Table<'a> {
                     let mut found = tags.filter(|(key, _)| key == tag);
                     found.next().map(|(_, value)| value.clone())
                 }
-                None => row.field(name).map(str::to_owned),
+                None => match self.index.and_then(|index| index.of(name)?.within) {
+                    Some((field, path)) => part_of_json(row.field(field)?, path),
+                    None => row.field(name).map(str::to_owned),
+                },
             },
         }
+    }
+}
+
+/// What stands at `path` in the JSON `text`.
+fn part_of_json(text: &str, path: &str) -> Option<String> {
+    let json: Json = serde_json::from_str(text).ok()?;
+    let part = path.split('.').try_fold(&json, |json, name| json.get(name));
+    match part? {
+        Json::Null => None,
+        Json::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
     }
 }
 
@@ -169,12 +185,12 @@ impl Fields for Cells<'_> {
         if reserved(name) {
             return text == pattern.text || !pattern.quoted && glob(&text, &pattern.text, '*', '?');
         }
-        match table.index.and_then(|index| index.keys.get(name)) {
-            Some(key) if key.kind.is_number() => {
-                let wanted = key.kind.value(&pattern.text);
-                wanted != Value::Null && key.kind.value(&text) == wanted
+        match table.index.and_then(|index| index.of(name)) {
+            Some(Indexed { kind, .. }) if kind.is_number() => {
+                let wanted = kind.value(&pattern.text);
+                wanted != Value::Null && kind.value(&text) == wanted
             }
-            Some(key) => has_words(&key.words, &text, pattern),
+            Some(field) => has_words(field.words, &text, pattern),
             None => has_words(&table.usual, &text, pattern),
         }
     }

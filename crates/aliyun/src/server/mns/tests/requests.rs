@@ -89,6 +89,15 @@ async fn a_lent_key_comes_with_its_token() {
     assert_eq!(bench.answer(request).await.status, 200);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_token_is_no_obstacle_where_none_is_known() {
+    let bench = Bench::new();
+    let mut request = bench.signed("GET", "/queues", "");
+    let token = "of an SDK that lent a key".parse().unwrap();
+    request.headers_mut().insert("security-token", token);
+    assert_eq!(bench.answer(request).await.status, 200);
+}
+
 /// Asserts the status and the code of each answer; an empty code means no refusal.
 async fn answered(bench: &Bench, cases: &[(&str, &str, &str, u16, &str)]) {
     for (method, target, body, status, code) in cases {
@@ -136,7 +145,9 @@ async fn what_is_wrong_with_targets_is_named_by_its_code() {
     bench.queue("").await;
     let messages = "/queues/q/messages";
     let with = |query: &str| format!("{messages}?{query}");
-    let handle = with("ReceiptHandle=1-MQ==");
+    let (handle, no_handle) = (with("ReceiptHandle=1-MQ=="), with("ReceiptHandle=1-"));
+    // `1-1795381118-9-10-8`: the form of a handle, of a message that there is not.
+    let of_nothing = with("ReceiptHandle=1-MS0xNzk1MzgxMTE4LTktMTAtOA==");
     let waits = [with("waitseconds=31"), with("waitseconds=-1")];
     let numbers = [with("numOfMessages=17"), with("numOfMessages=0")];
     let cases = [
@@ -153,6 +164,9 @@ async fn what_is_wrong_with_targets_is_named_by_its_code() {
         ("DELETE", messages, "", 400, "MissingReceiptHandle"),
         ("PUT", messages, "", 400, "MissingReceiptHandle"),
         ("PUT", &handle, "", 400, "MissingVisibilityTimeout"),
+        ("DELETE", &handle, "", 400, "ReceiptHandleError"),
+        ("DELETE", &no_handle, "", 400, "ReceiptHandleError"),
+        ("DELETE", &of_nothing, "", 404, "MessageNotExist"),
         ("GET", &waits[0], "", 400, "InvalidArgument"),
         ("GET", &waits[1], "", 400, "InvalidArgument"),
         ("GET", &numbers[0], "", 400, "InvalidArgument"),

@@ -80,7 +80,7 @@ pub(crate) fn call(name: &str, args: &[Value]) -> Result<Value, SqlError> {
         ("lower", [a]) => Ok(Value::Text(a.to_string().to_lowercase())),
         ("upper", [a]) => Ok(Value::Text(a.to_string().to_uppercase())),
         ("trim", [a]) => Ok(Value::Text(a.to_string().trim().to_owned())),
-        ("concat", args) if !args.is_empty() => Ok(concat(args)),
+        ("concat", args) if !args.is_empty() => concat(args),
         ("substr" | "substring", [Value::Null, ..]) => Ok(Value::Null),
         ("substr" | "substring", [text, Value::Int(from)]) => Ok(substr(text, *from, i64::MAX)),
         ("substr" | "substring", [text, Value::Int(from), Value::Int(length)]) => {
@@ -115,11 +115,11 @@ fn choose(condition: &Value, then: &Value, otherwise: &Value) -> Value {
     if condition.is_true() { then } else { otherwise }.clone()
 }
 
-fn concat(args: &[Value]) -> Value {
+fn concat(args: &[Value]) -> Result<Value, SqlError> {
     if args.contains(&Value::Null) {
-        return Value::Null;
+        return Ok(Value::Null);
     }
-    Value::Text(args.iter().map(Value::to_string).collect())
+    super::value::joined(args.iter().map(Value::to_string))
 }
 
 /// `length` characters of `text` from the `from`th, which counts from 1, or from the end when

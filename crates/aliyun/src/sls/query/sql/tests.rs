@@ -278,6 +278,16 @@ fn what_is_not_supported_is_named() {
         let more = format!("select {first}{}", again.repeat(50_000));
         assert!(ask(&more).expect_err(again).0.contains("operators"));
     }
+    let twice = |inner: String, by: &str| match by {
+        "||" => format!("select a || a as a from ({inner})"),
+        _ => format!("select concat(a, a) as a from ({inner})"),
+    };
+    for by in ["||", "concat"] {
+        let doubled = (0..30).fold("select 'xx' as a from log".to_owned(), |sql, _| {
+            twice(sql, by)
+        });
+        assert!(ask(&doubled).expect_err(by).0.contains("longer"));
+    }
     let minus = format!("select {}1", "- ".repeat(50_000));
     assert!(ask(&minus).expect_err("too deep").0.contains("deep"));
 }

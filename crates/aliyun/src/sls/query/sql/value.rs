@@ -7,6 +7,9 @@ use std::{cmp::Ordering, fmt};
 
 use super::{SqlError, ast::Op};
 
+/// No text that a statement puts together is longer: as much as a field can hold.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+
 /// A value of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -144,11 +147,25 @@ pub(crate) fn binary(left: &Value, op: Op, right: &Value) -> Result<Value, SqlEr
         Op::Greater => compared(Ordering::is_gt),
         Op::GreaterOrEqual => compared(Ordering::is_ge),
         _ if *left == Value::Null || *right == Value::Null => Ok(Value::Null),
-        Op::Concat => Ok(Value::Text(format!("{left}{right}"))),
+        Op::Concat => joined([left, right].into_iter().map(Value::to_string)),
         Op::Add | Op::Subtract | Op::Multiply | Op::Divide | Op::Modulo => {
             arithmetic(left, op, right)
         }
     }
+}
+
+/// The texts behind each other, unless that is too long: each of a few nested calls can double
+/// what the one inside it gave.
+pub(super) fn joined(texts: impl Iterator<Item = String>) -> Result<Value, SqlError> {
+    let mut all = String::new();
+    for text in texts {
+        if all.len() + text.len() > TEXT_BYTES_MAX {
+            let message = format!("a text is longer than {TEXT_BYTES_MAX} bytes");
+            return Err(SqlError::new(message));
+        }
+        all.push_str(&text);
+    }
+    Ok(Value::Text(all))
 }
 
 fn arithmetic(left: &Value, op: Op, right: &Value) -> Result<Value, SqlError> {

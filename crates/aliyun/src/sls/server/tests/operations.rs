@@ -89,6 +89,58 @@ fn found(server: &SlsServer, search: &str) -> Result<usize, String> {
 }
 
 #[test]
+fn parts_of_json_are_fields_of_their_own_where_the_index_says() {
+    let server = server_with_store(options());
+    let index = r#"{"keys": {
+        "request": {"type": "json", "doc_value": true, "token": [" ", ",", ":"], "index_all": true,
+            "json_keys": {"status": {"type": "long", "doc_value": true},
+                          "user.name": {"type": "text", "doc_value": true}}},
+        "plain": {"type": "json", "doc_value": true}}}"#;
+    assert_eq!(
+        ask(&server, "POST", "/logstores/grabs/index", index.as_bytes()).0,
+        200
+    );
+    let request = r#"{"status": 429, "user": {"name": "An"}, "path": "/grab now"}"#;
+    let none = [
+        ("request", "no JSON"),
+        ("plain", r#"{"status": 1}"#),
+        ("x", "y"),
+    ];
+    let logs = group([
+        (
+            RECORDED - 9,
+            [("request", request), ("plain", "{}"), ("x", "y")],
+        ),
+        (RECORDED - 8, none),
+    ]);
+    assert_eq!(put(&server, &logs), (200, Json::Null));
+    for (search, expected) in [
+        ("request.status: 429", 1),
+        ("request.status > 400", 1),
+        ("request.status > 429", 0),
+        ("request.user.name: an", 1),
+        ("request.path: now", 1),
+        ("request.nothing: *", 0),
+        ("request: JSON", 1),
+    ] {
+        assert_eq!(found(&server, search), Ok(expected), "{search}");
+    }
+    for search in ["plain.status: 1", "x.y: 1", "request.path > 1"] {
+        let refused = Err("ParameterInvalid".to_owned());
+        assert_eq!(found(&server, search), refused, "{search}");
+    }
+    let sum = r#"request.status: * | select "request.user.name" as name, sum("request.status") as n group by name"#;
+    let rows = get(&server, sum).1["data"].clone();
+    assert_eq!(
+        (&rows[0]["name"], &rows[0]["n"]),
+        (&json!("An"), &json!("429"))
+    );
+    // Only indexed by `index_all`, it can be searched and not selected.
+    let unselected = get(&server, r#"* | select "request.path" as p"#);
+    assert_eq!(code(&unselected), (400, "ParameterInvalid"));
+}
+
+#[test]
 fn searches_follow_the_index() {
     let server = server_with_store(options());
     let index = ask(&server, "POST", "/logstores/grabs/index", INDEX.as_bytes());
@@ -378,4 +430,27 @@ fn a_folder_keeps_everything_but_a_torn_end() {
     damaged[20] ^= 1;
     std::fs::write(&journal, &damaged).expect("there is room");
     assert!(SlsServer::open(kept(), clock()).is_err());
+}
+
+#[test]
+fn a_body_is_the_one_that_its_digest_is_of() {
+    let server = open(options());
+    let body = br#"{"projectName": "rain"}"#;
+    for digest in ["0".repeat(32), sls_v1::content_md5(b"another body")] {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("rain.sls.local:80"));
+        let (method, target, now) = ("POST", "/", server.clock.now());
+        let asked = (method, target);
+        sls_v4::sign(asked, &mut headers, body, &credentials(), "cn-a", now).expect("plain");
+        headers.insert(
+            "content-md5",
+            HeaderValue::from_str(&digest).expect("plain"),
+        );
+        let mut request = Request::new(Bytes::from_static(body));
+        *request.method_mut() = method.parse().expect("a method");
+        *request.headers_mut() = headers;
+        let reply = server.answer(&request);
+        let reply = (reply.status().as_u16(), json_of(&reply));
+        assert_eq!(code(&reply), (400, "PostBodyInvalid"), "{digest}");
+    }
 }
