@@ -15,35 +15,38 @@
 //! A request whose end the lane cannot be sure of (a coded body, `Connection: close`, rubbish)
 //! makes the rest of the connection hyper's, and its answer the last one.
 //!
+//! # Layout
+//! - [`Lane`]: reads requests, answers them or lets them pass.
+//! - `stream`: what hyper reads from the lane and writes to it. `turn`: which of the two answers.
+//! - `quiet`: the end of a connection that asks nothing.
+//!
 //! Reading and writing go through buffers of the thread: they stay in the processor's cache
 //! however many connections there are, and an idle connection keeps none.
+
+mod quiet;
+mod stream;
+mod turn;
 
 use std::{
     cell::RefCell,
     future::poll_fn,
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::unconstrained,
-    time::{Instant, Sleep},
+    time::Instant,
 };
 
+use self::quiet::Quiet;
+pub(crate) use self::turn::{Answer, Turn};
 use super::head::{Found, Framing, Head, room};
 
 /// The largest head (request line and headers) taken, in bytes.
 pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// How long a client may take to send a head, and may stay idle between two.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often a connection that always has more to ask is read from before others have their
 /// turn. All of them together keep an honest one waiting, so it is little: some 0.1 ms each.
@@ -123,98 +126,6 @@ pub(crate) struct Lane<S, A: Answers> {
     quiet: Quiet,
 }
 
-/// What hyper and the lane tell each other.
-#[derive(Default)]
-pub(crate) struct Turn {
-    state: AtomicU8,
-    last: AtomicBool,
-}
-
-/// The lane may answer.
-const LANE: u8 = 0;
-/// Hyper works on a request.
-const HYPER: u8 = 1;
-/// Hyper has made its answer, and has yet to write it out.
-const ANSWERED: u8 = 2;
-
-impl Turn {
-    /// Whether the answer that hyper works on must be the connection's last.
-    pub(crate) fn is_last(&self) -> bool {
-        self.last.load(Relaxed)
-    }
-}
-
-/// The body of an answer of hyper's, whose end gives the turn back.
-pub(crate) struct Answer<B> {
-    body: B,
-    turn: Arc<Turn>,
-}
-
-impl<B> Answer<B> {
-    /// `body`, on the connection of `turn`.
-    pub(crate) fn new(body: B, turn: Arc<Turn>) -> Self {
-        Self { body, turn }
-    }
-}
-
-impl<B> Drop for Answer<B> {
-    fn drop(&mut self) {
-        self.turn.state.store(ANSWERED, Relaxed);
-    }
-}
-
-impl<B: Body + Unpin> Body for Answer<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// Ends a connection that sends no head for [`HEAD_WITHIN`]. The timer is set again when it
-/// rings and not with every request, because setting it costs more than a request.
-struct Quiet {
-    since: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Quiet {
-    /// Whether the timer runs and had not rung by `since`: then it need not be looked at.
-    fn will_ring(&self) -> bool {
-        let timer = self.timer.as_ref();
-        timer.is_some_and(|timer| timer.deadline() > self.since)
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let since = self.since;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(since + HEAD_WITHIN)));
-        loop {
-            // Whatever else this turn has done: a timer that is not looked at never rings.
-            ready!(Pin::new(&mut unconstrained(timer.as_mut())).poll(cx));
-            let until = since + HEAD_WITHIN;
-            if Instant::now() >= until {
-                let reason = "the peer has sent no request for too long";
-                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, reason));
-            }
-            timer.as_mut().reset(until);
-        }
-    }
-}
-
 /// What the bytes at hand came to.
 enum Next<W> {
     /// All are answered, but for the beginning of a head.
@@ -242,10 +153,7 @@ impl<S, A: Answers> Lane<S, A> {
             through: false,
             ended: false,
             unsent: Vec::new(),
-            quiet: Quiet {
-                since: Instant::now(),
-                timer: None,
-            },
+            quiet: Quiet::new(),
         };
         (lane, turn)
     }
@@ -345,10 +253,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Answers> Lane<S, A> {
                 Next::Hyper(bytes) => self.owed = bytes,
                 Next::Through => {
                     self.through = true;
-                    self.turn.last.store(true, Relaxed);
+                    self.turn.set_last();
                 }
             }
-            self.turn.state.store(HYPER, Relaxed);
+            self.turn.pass_on();
             return self.poll_send(cx).map_ok(|()| true);
         }
         cx.waker().wake_by_ref();
@@ -403,37 +311,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Answers> Lane<S, A> {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives hyper the next bytes of its request, or of all that follows.
-    fn poll_pass_on(
-        &mut self,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let most = if self.through { u64::MAX } else { self.owed };
-        let room = into
-            .remaining()
-            .min(usize::try_from(most).unwrap_or(usize::MAX));
-        let given = if self.waiting.is_empty() {
-            let mut part = ReadBuf::new(into.initialize_unfilled_to(room));
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
-            let read = part.filled().len();
-            into.advance(read);
-            read
-        } else {
-            let given = room.min(self.waiting.len());
-            into.put_slice(&self.waiting[..given]);
-            self.waiting.drain(..given);
-            if self.waiting.is_empty() {
-                self.waiting = Vec::new();
-            }
-            given
-        };
-        if !self.through {
-            self.owed -= given as u64;
-        }
-        Poll::Ready(Ok(()))
-    }
-
     /// While an answer is under way, reads ahead, so that it is known when the peer goes away.
     fn poll_end(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<()>> {
         while !self.ended && self.waiting.len() < HEAD_BYTES_MAX {
@@ -449,80 +326,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Answers> Lane<S, A> {
         // What waits is looked at when the answer is out; behind one of hyper's, `poll_flush`
         // sees to that.
         Poll::Pending
-    }
-}
-
-impl<S, A> AsyncRead for Lane<S, A>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    A: Answers + Unpin,
-{
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.through && self.owed == 0 {
-            if self.turn.state.load(Relaxed) != LANE {
-                return BUFFERS.with_borrow_mut(|buffers| self.poll_end(cx, buffers));
-            }
-            if !ready!(BUFFERS.with_borrow_mut(|buffers| self.poll_requests(cx, buffers)))? {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        self.poll_pass_on(cx, into)
-    }
-}
-
-impl<S, A> AsyncWrite for Lane<S, A>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    A: Answers + Unpin,
-{
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    /// Hyper has written all that it had, so an answer that it had made is out.
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        if self.turn.state.load(Relaxed) == ANSWERED {
-            self.turn.state.store(LANE, Relaxed);
-            self.quiet.since = Instant::now();
-            // Hyper need not ask for more by itself, so nothing else may start the timer.
-            let too_long = self.quiet.poll(cx).is_ready();
-            if too_long || !self.waiting.is_empty() || self.ended {
-                cx.waker().wake_by_ref();
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// The process stops, or hyper has seen the end: an answer that is under way comes first.
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
-        ready!(self.poll_pending(cx, true))?;
-        ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
