@@ -152,6 +152,7 @@ await step('a code is entered and a packet grabbed in Chinese', async () => {
   await phoneZh.getByRole('button', { name: '进入' }).click();
   await phoneZh.getByText('请输入识别码。').waitFor();
   await phoneZh.getByLabel('您的识别码').fill(codes.zh);
+  await phoneZh.getByText('请输入识别码。').waitFor({ state: 'detached' });
   // Switching the language in place keeps what was typed.
   await say(phoneZh, 'English');
   assert.equal(await phoneZh.getByLabel('Your identification code').inputValue(), codes.zh);
