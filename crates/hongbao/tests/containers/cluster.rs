@@ -18,6 +18,8 @@ use crate::{
 
 /// The services, as the balancer and Compose name them.
 pub(crate) const SERVICES: [&str; 4] = ["webpage", "account", "redpacket", "monitor"];
+/// The image of all of ours, as `scripts/docker.sh` makes it for tests.
+pub(crate) const IMAGE: &str = "hongbao-local/hongbao";
 /// Compose's name for what these tests start.
 const PROJECT: &str = "hongbaotest";
 /// `docker compose` in a shell that was started with what it is told, for the docker-compose that
@@ -115,7 +117,7 @@ impl Cluster {
             .env("DOCKER_SOCKET", self.engine.socket())
             .env("HONGBAO_PUBLISH", self.address())
             .env("HAPROXY_PUBLISH_ADMIN", self.admin_address())
-            .env("HONGBAO_IMAGE", "hongbao-local/hongbao")
+            .env("HONGBAO_IMAGE", IMAGE)
             .env("MARIADB_IMAGE", "hongbao-local/mariadb")
             .env("REDIS_IMAGE", "hongbao-local/redis")
             .env("HAPROXY_IMAGE", "hongbao-local/haproxy");

@@ -4,7 +4,7 @@
 //!
 //! One long test, because bringing it all up is the dearest part; each step prints what it took.
 //! Nothing is asserted about time but that nothing takes for ever. `make soak` does each step
-//! `ROUNDS` times as often, and a few more; `ONLY=rolling` or `ONLY=upgrade` leaves out all but that.
+//! `ROUNDS` times as often, and two more; `ONLY=rolling` leaves out all but that, `ONLY=upgrade` all but those two.
 //!
 //! # Layout
 //! - [`engine`]: Docker's engine and its commands. [`cluster`]: the template, up and down.

@@ -42,7 +42,7 @@ async fn the_template_serves_heals_scales_and_loses_nothing() {
     let client = cluster.client();
     match std::env::var("ONLY").as_deref() {
         Ok("rolling") => return rolling::restart(&cluster).await,
-        Ok("upgrade") => return upgrade::by_the_recipe(&mut cluster).await,
+        Ok("upgrade") => return another_version_and_queue(&mut cluster).await,
         Ok(other) => panic!("there is no step of its own `{other}`"),
         Err(_all) => {}
     }
@@ -59,9 +59,14 @@ async fn the_template_serves_heals_scales_and_loses_nothing() {
     rolling::restart(&cluster).await;
     scaling::out_and_in(&cluster).await;
     if times(1) > 1 {
-        upgrade::by_the_recipe(&mut cluster).await;
-        on_the_cloud_s_queue(&mut cluster).await;
+        another_version_and_queue(&mut cluster).await;
     }
+}
+
+/// What only the long form does.
+async fn another_version_and_queue(cluster: &mut Cluster) {
+    upgrade::by_the_recipe(cluster).await;
+    on_the_cloud_s_queue(cluster).await;
 }
 
 /// From the command to the first packet won, as a person does it who has written two lines and has

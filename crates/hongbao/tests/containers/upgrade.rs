@@ -6,13 +6,13 @@ use std::{fs, time::Duration};
 use tokio::task::block_in_place;
 
 use crate::{
-    cluster::{Cluster, SERVICES},
+    cluster::{Cluster, IMAGE, SERVICES},
     engine::root,
     steady::Steady,
 };
 
 /// The image of the next version: the same binary, and another image to Docker.
-const NEXT: &str = "hongbao:next";
+const NEXT: &str = "hongbao-local/hongbao:next";
 /// Above the recipe.
 const HEADING: &str = "### Replacing a version without a failed request";
 
@@ -22,9 +22,13 @@ pub(crate) async fn by_the_recipe(cluster: &mut Cluster) {
     block_in_place(|| {
         // One of an earlier run would lose its name only, and stay.
         let _was_there = engine.try_docker(&["rmi", NEXT]);
-        let from = cluster.containers("webpage");
-        let label = ["--pause=false", "--change", "LABEL hongbao.version=next"];
-        engine.docker(&[&["commit"][..], &label, &[&from[0], NEXT]].concat());
+        // Of a container of its own: those of the template have labels that say how they are
+        // scaled, and every container of their image would have them, too.
+        let from = engine.docker(&["create", IMAGE]);
+        let from = from.trim();
+        let version = ["--change", "LABEL version=next"];
+        engine.docker(&[&["commit"][..], &version, &[from, NEXT]].concat());
+        engine.docker(&["rm", from]);
     });
     cluster.tell("HONGBAO_IMAGE", NEXT);
     let cluster = &*cluster;
