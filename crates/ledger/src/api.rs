@@ -7,10 +7,11 @@ use rules::{CampaignId, ClaimId, PacketId, Timestamp, Tranche, UserId};
 
 use crate::model::*;
 
-/// The call did not happen, and asking again later is safe.
+/// The call has no answer, and asking again later is safe.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The database is away, busy beyond its time-out, or full. Nothing was written.
+    /// The database is away, busy beyond its time-out, or full. Nothing was written, unless the
+    /// answer to a COMMIT was lost: then all of it may have been, and who asks again finds it done.
     #[error("the ledger is unavailable: {0}")]
     Unavailable(String),
     /// Data that this version cannot read or that breaks an invariant.

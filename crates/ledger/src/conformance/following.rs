@@ -121,7 +121,7 @@ pub async fn nothing_is_missed_while_many_claim(bench: Bench) {
                 for n in 0..20_u32 {
                     let first = u32::from(node) * 40 + 2 * n + 1;
                     let asks = [first, first + 1].map(|i| rain.ask(&format!("user {i}"), 1, i));
-                    // Two nodes share each slot, as they do where there are more than 16.
+                    // Two nodes share each slot, as they do where nine nodes have two each.
                     let results = claim_among_others(&*rain.ledger, node / 2, &asks).await;
                     results.iter().map(won).for_each(drop);
                 }

@@ -56,7 +56,8 @@ macro_rules! ledger_conformance {
                 nothing_is_missed_while_many_claim, thousands_of_wins_are_read_at_once;
             together: one_creation_of_many_callers, top_ups_at_once_are_numbered,
                 one_refund_for_many_closers, no_change_is_missed_while_many_change,
-                imports_at_once_are_whole, one_first_organiser_of_many;
+                imports_at_once_are_whole, one_first_organiser_of_many,
+                one_win_of_a_tap_on_many_nodes;
             reading: a_settled_ask_is_won_or_free, looks_find_every_win,
                 winners_come_page_by_page, winners_are_searched, ids_are_told_apart_to_the_byte,
                 a_packet_is_redeemed_once, amounts_are_counted, the_audit_finds_the_books_balanced;

@@ -8,10 +8,10 @@ use std::{
     },
 };
 
-use rules::{CampaignId, Split, Tranche, WinLimit};
+use rules::{CampaignId, Per, Split, Tranche, WinLimit};
 
-use super::bench::{Bench, Rain, fen, new_campaign, once, user};
-use crate::{CampaignPatch, Change, Imported, Ledger, NewUser, Once, Organiser};
+use super::bench::{Bench, Rain, claim_among_others, fen, limit, new_campaign, once, user};
+use crate::{CampaignPatch, Change, ClaimResult, Imported, Ledger, NewUser, Once, Organiser};
 
 /// One key from many callers at once makes one campaign, and each of them hears of it.
 pub async fn one_creation_of_many_callers(bench: Bench) {
@@ -219,4 +219,35 @@ async fn follow(
             return known;
         }
     }
+}
+
+/// One tap that reaches several nodes at the same time wins once, whatever they have for it.
+pub async fn one_win_of_a_tap_on_many_nodes(bench: Bench) {
+    let rain = Arc::new(Rain::open(&bench, 200, limit(3, Per::Campaign)).await);
+    for round in 0..20_u32 {
+        let tap = rain.ask(&format!("user {round}"), 1, 1);
+        let nodes: Vec<_> = (0..6_u8)
+            .map(|node| {
+                let (rain, tap) = (rain.clone(), tap.clone());
+                let index = round * 6 + u32::from(node) + 1;
+                tokio::spawn(async move {
+                    let mut ask = rain.ask(tap.user.as_str(), 1, index);
+                    ask.grab_id = tap.grab_id;
+                    let claimed = claim_among_others(&*rain.ledger, node, &[ask]).await;
+                    claimed.into_iter().next().expect("an answer to the ask")
+                })
+            })
+            .collect();
+        let (mut wins, mut repeated) = (Vec::new(), Vec::new());
+        for node in nodes {
+            match node.await.unwrap() {
+                ClaimResult::Won(win) => wins.push(win),
+                ClaimResult::SameGrab(win) => repeated.push(win),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((wins.len(), repeated.len()), (1, 5), "round {round}");
+        assert!(repeated.iter().all(|win| *win == wins[0]), "round {round}");
+    }
+    assert_eq!(rain.balanced().await.packets.claimed, 20);
 }

@@ -137,12 +137,20 @@ async fn locked(tx: &mut Tx, swaps: &[AttemptSwap<'_>], now: Timestamp) -> Resul
         };
         let rows: Vec<_> = users.iter().map(row).collect();
         let tail = tx.dialect().passing_over("user_id");
-        tx.insert_rows(HEAD, &rows, &tail).await?;
         let ids: Vec<_> = users.iter().map(|user| Value::from(*user)).collect();
         let sql = "SELECT user_id, attempt, until_at FROM attempts WHERE campaign_id = ? AND \
                    user_id {IN} ORDER BY user_id FOR UPDATE";
         let campaign_id = values![campaign.0.as_bytes()];
-        for row in tx.fetch_in(sql, &campaign_id, &ids).await? {
+        // PostgreSQL passes over a row without locking it: before the SELECT it may be forgotten.
+        // Then once more; the transaction's deadline bounds it.
+        let rows = loop {
+            tx.insert_rows(HEAD, &rows, &tail).await?;
+            let locked = tx.fetch_in(sql, &campaign_id, &ids).await?;
+            if locked.len() == ids.len() {
+                break locked;
+            }
+        };
+        for row in rows {
             if row.int(2)? > now.micros() {
                 found.insert((campaign, row.user(0)?), row.bytes(1)?.to_vec());
             }

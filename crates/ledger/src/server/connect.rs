@@ -19,8 +19,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(2_000);
 const WRITERS_MAX: u32 = 6;
 /// Connections that read.
 const READERS_MAX: u32 = 4;
-/// An unused connection is closed after this, or twice this: before the server does it.
+/// An unused connection that reads is closed after this, or twice this: before the server does it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same of one that writes. The server ends those of a process that stands still after 30 s.
+const WRITER_IDLE_TIMEOUT: Duration = Duration::from_secs(12);
 /// A connection is made anew after this, so that a server that was added is used.
 const LIFETIME: Duration = Duration::from_secs(1_800);
 
@@ -53,7 +55,7 @@ pub(super) fn pool(url: &str, purpose: Use) -> Result<Pool, OpenError> {
             let pool = MySqlPoolOptions::new()
                 .max_connections(connections(purpose))
                 .acquire_timeout(ACQUIRE_TIMEOUT)
-                .idle_timeout(IDLE_TIMEOUT)
+                .idle_timeout(idle_timeout(purpose))
                 .max_lifetime(LIFETIME)
                 .test_before_acquire(purpose == Use::Read)
                 .after_connect(move |connection, _| {
@@ -78,7 +80,7 @@ pub(super) fn pool(url: &str, purpose: Use) -> Result<Pool, OpenError> {
             let pool = PgPoolOptions::new()
                 .max_connections(connections(purpose))
                 .acquire_timeout(ACQUIRE_TIMEOUT)
-                .idle_timeout(IDLE_TIMEOUT)
+                .idle_timeout(idle_timeout(purpose))
                 .max_lifetime(LIFETIME)
                 .test_before_acquire(purpose == Use::Read)
                 .after_connect(move |connection, _| {
@@ -111,20 +113,35 @@ fn connections(purpose: Use) -> u32 {
     }
 }
 
+fn idle_timeout(purpose: Use) -> Duration {
+    match purpose {
+        Use::Write => WRITER_IDLE_TIMEOUT,
+        Use::Read => IDLE_TIMEOUT,
+    }
+}
+
 /// Settings of a MySQL session. A value out of range must be an error, never cut to fit; a lock
 /// is waited for a second, the least that InnoDB knows; and a transaction of a process that has
 /// gone without a word must not keep its locks for the eight hours of the usual `wait_timeout`
-/// (MariaDB can be told so to the second).
-fn mysql_session(purpose: Use) -> [&'static str; 2] {
+/// (MariaDB can be told so of transactions alone). TiDB must lock when it is asked to, which it
+/// does not in clusters that have come from before its version 3.0.8.
+fn mysql_session(purpose: Use) -> [&'static str; 3] {
     const SETTINGS: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,\
          ERROR_FOR_DIVISION_BY_ZERO', SESSION autocommit = 1, \
-         SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 5, \
-         SESSION wait_timeout = 180 /*M!100300 , SESSION idle_transaction_timeout = 10 */";
-    let isolation = match purpose {
-        Use::Write => "SET SESSION TRANSACTION ISOLATION LEVEL read committed",
-        Use::Read => "SET SESSION TRANSACTION ISOLATION LEVEL repeatable read",
+         SESSION lock_wait_timeout = 5, \
+         SESSION innodb_lock_wait_timeout = 1 /*M!100300 , SESSION idle_transaction_timeout = 10 */\
+         /*T! , SESSION tidb_txn_mode = 'pessimistic' */";
+    let (isolation, idle) = match purpose {
+        Use::Write => (
+            "SET SESSION TRANSACTION ISOLATION LEVEL read committed",
+            "SET SESSION wait_timeout = 30",
+        ),
+        Use::Read => (
+            "SET SESSION TRANSACTION ISOLATION LEVEL repeatable read",
+            "SET SESSION wait_timeout = 180",
+        ),
     };
-    [SETTINGS, isolation]
+    [SETTINGS, isolation, idle]
 }
 
 /// Settings of a PostgreSQL session, in one round. Writes go by keys only: a plan that was made

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use rules::UserId;
 
-use super::{fault::Fail, fence, open::Inner, standing, value::values, wins};
-use crate::{CampaignNo, ClaimAsk, Win, claiming::Spoilt};
+use super::{fault::Fail, fence, open::Inner, standing, wins};
+use crate::{CampaignNo, ClaimAsk, SLOTS, Win, claiming::Spoilt};
 
+/// How long a look may take.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// How long one try to settle may take.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(2_500);
 
@@ -38,14 +40,27 @@ pub(super) async fn look(
     campaign: CampaignNo,
     users: &[UserId],
 ) -> Result<Vec<Vec<Win>>, Fail> {
-    // Once through every lock: what was being committed is committed, or never will be. Rolled
-    // back, because a commit would wait for the disk, though nothing was written.
-    let mut tx = inner.begin().await?;
-    tx.fetch_all(
-        "SELECT slot FROM fence WHERE campaign_no = ? ORDER BY slot FOR UPDATE",
-        &values![campaign.0],
-    )
-    .await?;
+    let deadline = Instant::now() + LOOK_TIMEOUT;
+    let locks = inner.dialect().rewrite(&each_lock_in_turn(campaign));
+    let (mut tx, _) = inner.begin_with(&locks, deadline).await?;
+    // In the same transaction: behind its locks no proxy sends a read to a server that lags.
+    let wins = wins::of_users(&mut tx, campaign, users).await?;
+    // A commit would wait for the disk, though nothing was written.
     tx.rollback().await?;
-    wins::of_users(&mut inner.reader().await?, campaign, users).await
+    Ok(wins)
+}
+
+/// Once through every lock, so that what was being committed is committed, or never will be. Each
+/// is let go before the next is asked for: held together, those in front of one that somebody
+/// keeps would keep every other claim out, too.
+fn each_lock_in_turn(campaign: CampaignNo) -> String {
+    let lock = |slot: u8| {
+        let no = campaign.0;
+        format!(
+            "SELECT slot FROM fence {{BY PRIMARY}} WHERE campaign_no = {no} AND slot = {slot} \
+             FOR UPDATE"
+        )
+    };
+    let locks: Vec<_> = (0..SLOTS).map(lock).collect();
+    locks.join("; ROLLBACK; START TRANSACTION; ")
 }

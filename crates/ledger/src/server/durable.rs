@@ -30,7 +30,7 @@ async fn mysql_settings(conn: &mut Conn) -> Result<Settings, Fail> {
     let mut settings = Settings::new();
     let sql = "SHOW VARIABLES WHERE Variable_name IN ('version', 'version_comment', 'log_bin', \
                'innodb_flush_log_at_trx_commit', 'sync_binlog', 'innodb_doublewrite', \
-               'rpl_semi_sync_master_enabled', 'rpl_semi_sync_source_enabled')";
+               'rpl_semi_sync_master_wait_point', 'rpl_semi_sync_source_wait_point')";
     collect(&mut settings, conn, sql).await?;
     // Whether a replica really acknowledges: enabled alone may have fallen back.
     let sql = "SHOW STATUS WHERE Variable_name IN ('Rpl_semi_sync_master_status', \
@@ -60,12 +60,12 @@ fn is(settings: &Settings, name: &str, value: &str) -> bool {
     settings.get(name).is_some_and(|found| found == value)
 }
 
-/// A setting that must be `right` where the server has it at all.
-fn must_be(weak: &mut Vec<String>, settings: &Settings, name: &str, right: &str) {
+/// A setting that must be one of `right` where the server has it at all; the first is advised.
+fn must_be(weak: &mut Vec<String>, settings: &Settings, name: &str, right: &[&str]) {
     if let Some(found) = settings.get(name)
-        && found != right
+        && !right.contains(&found.as_str())
     {
-        weak.push(format!("{name} is {found} and should be {right}"));
+        weak.push(format!("{name} is {found} and should be {}", right[0]));
     }
 }
 
@@ -80,19 +80,38 @@ fn mysql(settings: &Settings) -> Durability {
         };
     }
     let mut weak = Vec::new();
-    must_be(&mut weak, settings, "innodb_flush_log_at_trx_commit", "1");
-    must_be(&mut weak, settings, "innodb_doublewrite", "on");
+    // MariaDB's 3 syncs once more than 1 does; MySQL's other name of `on` says how it recovers.
+    let flush = ["1", "3"];
+    must_be(
+        &mut weak,
+        settings,
+        "innodb_flush_log_at_trx_commit",
+        &flush,
+    );
+    let doublewrite = ["on", "detect_and_recover"];
+    must_be(&mut weak, settings, "innodb_doublewrite", &doublewrite);
     // Without a log for replicas, or with it synced: the log is what recovery goes by.
     if is(settings, "log_bin", "on") {
-        must_be(&mut weak, settings, "sync_binlog", "1");
+        must_be(&mut weak, settings, "sync_binlog", &["1"]);
     }
     let replicated = ["rpl_semi_sync_master_status", "rpl_semi_sync_source_status"]
         .iter()
         .any(|name| is(settings, name, "on"));
-    let beyond = if replicated {
-        ", and a replica has received it: it survives the loss of the machine"
-    } else {
-        "; no replica is waited for, so that a failover may lose the latest"
+    // Where the server commits first and waits then, others may see a win, and answer it to a user
+    // who asks again, before a replica has it.
+    let shown_first = [
+        "rpl_semi_sync_master_wait_point",
+        "rpl_semi_sync_source_wait_point",
+    ]
+    .iter()
+    .any(|name| is(settings, name, "after_commit"));
+    let beyond = match (replicated, shown_first) {
+        (true, false) => ", and a replica has received it: it survives the loss of the machine",
+        (true, true) => {
+            ", and a replica is waited for; but the wait point is AFTER_COMMIT, so that a win that is \
+             asked for again may be answered before the replica has it: AFTER_SYNC is better"
+        }
+        (false, _) => "; no replica is waited for, so that a failover may lose the latest",
     };
     Durability {
         meaning: format!(
@@ -106,8 +125,8 @@ fn mysql(settings: &Settings) -> Durability {
 fn postgres(settings: &Settings) -> Durability {
     let version = settings.get("server_version").map_or("", String::as_str);
     let mut weak = Vec::new();
-    must_be(&mut weak, settings, "fsync", "on");
-    must_be(&mut weak, settings, "full_page_writes", "on");
+    must_be(&mut weak, settings, "fsync", &["on"]);
+    must_be(&mut weak, settings, "full_page_writes", &["on"]);
     let commit = settings
         .get("synchronous_commit")
         .map_or("", String::as_str);
@@ -164,6 +183,34 @@ mod tests {
         assert!(weakness.contains(flush) && weakness.contains("sync_binlog"));
         let unlogged = [(flush, "1"), ("log_bin", "off"), ("sync_binlog", "0")];
         assert_eq!(mysql(&settings(&unlogged)).weakness, None);
+        let doublewrite = "innodb_doublewrite";
+        for strong in ["on", "detect_and_recover"] {
+            let strong = settings(&[(flush, "3"), (doublewrite, strong)]);
+            assert_eq!(mysql(&strong).weakness, None);
+        }
+        for weak in ["off", "detect_only"] {
+            let weak = settings(&[(flush, "1"), (doublewrite, weak)]);
+            assert!(mysql(&weak).weakness.unwrap().contains(doublewrite));
+        }
+    }
+
+    #[test]
+    fn a_replica_that_is_waited_for_too_late_is_told_as_such() {
+        let status = ("rpl_semi_sync_source_status", "on");
+        let meaning = |point: &str| {
+            mysql(&settings(&[
+                status,
+                ("rpl_semi_sync_source_wait_point", point),
+            ]))
+            .meaning
+        };
+        assert!(meaning("after_sync").contains("survives the loss of the machine"));
+        assert!(meaning("after_commit").contains("AFTER_SYNC is better"));
+        let alone = mysql(&settings(&[(
+            "rpl_semi_sync_source_wait_point",
+            "after_sync",
+        )]));
+        assert!(alone.meaning.contains("no replica"));
     }
 
     #[test]

@@ -113,8 +113,9 @@ fn postgres(code: &str) -> Fault {
         "23505" => Fault::Unique,
         _ if code.starts_with("22") || code.starts_with("23") => Fault::Row,
         // Connection exceptions; shut down by an administrator, crashed, starting up; read only,
-        // which after a failover is no longer the server to write to.
-        "25006" | "57P01" | "57P02" | "57P03" | "57P05" => Fault::Lost,
+        // which after a failover is no longer the server to write to; a transaction that was idle
+        // or under way for too long, with which the session ends.
+        "25006" | "25P03" | "25P04" | "57P01" | "57P02" | "57P03" | "57P05" => Fault::Lost,
         _ if code.starts_with("08") => Fault::Lost,
         _ => Fault::Other,
     }

@@ -2,7 +2,8 @@
 //!
 //! A slot's count and the claims it counts are committed together, and a claim's place in its
 //! slot is given under the slot's lock; so whoever read a count can read every claim it counts,
-//! without a snapshot and whatever the clocks say.
+//! without a snapshot and whatever the clocks say. Whether it did is checked: behind a proxy that
+//! divides reads among servers the claims may come from one that lags behind the counts.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,7 @@ use super::{
     value::{Value, values},
     wins::{columns, win},
 };
-use crate::{CampaignNo, Seen, Win, codec};
+use crate::{CampaignNo, LedgerError, Seen, Win, codec};
 
 /// Wins that one statement reads, or one batch more.
 const PAGE: u64 = 4_096;
@@ -56,7 +57,19 @@ pub(super) async fn after(
             wins.push((row.user(0)?, win(&row, 1)?));
         }
     }
+    let (read, counted) = (wins.len() as u64, come(seen, &now));
+    if read != counted {
+        // The counts are from a server that others are ahead of or behind: a proxy divides reads.
+        let why = format!("{read} claims were read where {counted} are counted");
+        return Err(LedgerError::Unavailable(why).into());
+    }
     Ok((wins, now))
+}
+
+/// How many claims came from `before` to `now`.
+fn come(before: &Seen, now: &Seen) -> u64 {
+    let pages = pages(before, now);
+    pages.iter().flatten().map(|span| span.to - span.from).sum()
 }
 
 /// Claims of one slot: those whose place is above `from` and at most `to`.

@@ -15,7 +15,7 @@ use super::{
     migrate,
     offset::{OffsetClock, TimeSource, keep_measuring},
     pool::{Pool, Texts},
-    sql::{Answer, Conn, SNAPSHOT_TIMEOUT, Tx},
+    sql::{Answer, Conn, SNAPSHOT_TIMEOUT, STATEMENT_TIMEOUT, Tx},
 };
 use crate::{
     LedgerError, OpenError,
@@ -90,10 +90,19 @@ impl Inner {
         Ok(tx)
     }
 
-    /// A connection for single statements that read.
+    /// A connection for single statements that read a few rows by their keys.
     pub(super) async fn reader(&self) -> Result<Conn, Fail> {
+        self.reader_for(STATEMENT_TIMEOUT).await
+    }
+
+    /// As [`Self::reader`], for statements that go through very many rows.
+    pub(super) async fn long_reader(&self) -> Result<Conn, Fail> {
+        self.reader_for(SNAPSHOT_TIMEOUT).await
+    }
+
+    async fn reader_for(&self, timeout: Duration) -> Result<Conn, Fail> {
         self.count_transaction();
-        self.readers.acquire(&self.texts, SNAPSHOT_TIMEOUT).await
+        self.readers.acquire(&self.texts, timeout).await
     }
 
     pub(super) fn now(&self) -> Timestamp {

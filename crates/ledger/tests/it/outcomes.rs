@@ -4,10 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use ledger::{
-    ClaimAsk, ClaimError, ClaimResult, Claimed, Ledger as _, ServerLedger,
-    conformance::bench::{Bench, Rain, asked_now, won},
+    ClaimAsk, ClaimError, ClaimResult, Claimed, Ledger as _, LedgerError, ServerLedger, Win,
+    conformance::bench::{Bench, Rain, asked_now, user, won},
 };
-use rules::WinLimit;
+use rules::{UserId, WinLimit};
 use sqlx::{AssertSqlSafe, Connection as _};
 use testkit::{Cut, CutProxy, cut_proxy::COMMIT_OF_CLAIMS};
 use tokio::task::JoinHandle;
@@ -20,6 +20,8 @@ use crate::{
 on_servers! {
     a_deadlock_is_rolled_back_and_tried_again,
     a_lock_that_stays_held_ends_in_not_done,
+    a_look_keeps_nobody_else_waiting,
+    a_look_waits_for_what_is_being_committed,
     a_commit_whose_answer_is_lost_is_settled_as_won,
     a_commit_that_was_never_sent_is_settled_as_free,
     settling_waits_for_a_commit_that_comes_late,
@@ -45,23 +47,34 @@ impl Stranger {
     }
 
     async fn run(&mut self, sql: String) {
+        self.try_to_run(sql).await.unwrap();
+    }
+
+    async fn try_to_run(&mut self, sql: String) -> Result<(), sqlx::Error> {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql));
         match self {
-            Self::MySql(conn) => drop(sql.execute(conn).await.unwrap()),
-            Self::Postgres(conn) => drop(sql.execute(conn).await.unwrap()),
+            Self::MySql(conn) => sql.execute(conn).await.map(drop),
+            Self::Postgres(conn) => sql.execute(conn).await.map(drop),
         }
     }
 
     /// Inserts claims of `packets`, each by a user of its own.
     async fn claim(&mut self, campaign: i64, packets: impl Iterator<Item = u32>) {
-        let row = |packet| {
-            let id = match self {
-                Self::MySql(_) => format!("x'{packet:032x}'"),
-                Self::Postgres(_) => format!("decode('{packet:032x}', 'hex')"),
-            };
-            format!("({campaign}, 1, {packet}, {id}, {id}, 1, 0, 0, 1, 15, 1)")
+        let by = |packet| (packet, format!("{packet:032x}"));
+        self.claim_by(campaign, packets.map(by)).await;
+    }
+
+    /// Inserts claims of packets, each by the user whose id is these bytes in hexadecimal.
+    async fn claim_by(&mut self, campaign: i64, claims: impl Iterator<Item = (u32, String)>) {
+        let bytes = |hex: &str| match self {
+            Self::MySql(_) => format!("x'{hex}'"),
+            Self::Postgres(_) => format!("decode('{hex}', 'hex')"),
         };
-        let rows: Vec<_> = packets.map(row).collect();
+        let row = |(packet, user): (u32, String)| {
+            let (id, user) = (bytes(&format!("{packet:032x}")), bytes(&user));
+            format!("({campaign}, 1, {packet}, {id}, {user}, 1, 0, 0, 1, 15, 1)")
+        };
+        let rows: Vec<_> = claims.map(row).collect();
         let sql = format!(
             "INSERT INTO claims (campaign_no, wave, idx, claim_id, user_id, amount, claimed_at, \
              period, ordinal, slot, slot_seq) VALUES {}",
@@ -132,9 +145,7 @@ async fn a_deadlock_is_rolled_back_and_tried_again(backend: Backend) {
 async fn a_lock_that_stays_held_ends_in_not_done(backend: Backend) {
     let (database, bench, rain) = setting(backend).await;
     let mut stranger = Stranger::begin(&database).await;
-    let no = rain.campaign.no.0;
-    let lock = format!("SELECT 1 FROM fence WHERE campaign_no = {no} AND slot = 3 FOR UPDATE");
-    stranger.run(lock).await;
+    stranger.run(lock_of(&rain, 3)).await;
     let asks = [rain.ask("ann", 1, 1)];
     let refused = bench.ledger.claim(3, &asks).await;
     assert!(
@@ -151,6 +162,78 @@ async fn a_lock_that_stays_held_ends_in_not_done(backend: Backend) {
     stranger.run("ROLLBACK".into()).await;
     won(&bench.ledger.claim(3, &asks).await.unwrap().results[0]);
     assert_eq!(rain.balanced().await.packets.claimed, 2);
+}
+
+/// A task that looks, and what comes of it.
+type Looking = JoinHandle<Result<Vec<Vec<Win>>, LedgerError>>;
+
+/// Begins to look for `user`, and goes on once the look waits for somebody's lock. One that has
+/// given up before that was seen is begun anew.
+async fn look_and_wait(database: &Database, rain: &Arc<Rain>, user: &UserId) -> Looking {
+    loop {
+        let (rain, user) = (rain.clone(), user.clone());
+        let looking =
+            tokio::spawn(async move { rain.ledger.look(rain.campaign.no, &[user]).await });
+        while !looking.is_finished() {
+            if database.waiting() > 0 {
+                return looking;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let looked = looking.await.unwrap();
+        assert!(
+            matches!(looked, Err(LedgerError::Unavailable(_))),
+            "{looked:?}"
+        );
+    }
+}
+
+/// A look that waits for a late slot's lock: those of the slots before it are free.
+async fn a_look_keeps_nobody_else_waiting(backend: Backend) {
+    let (database, _bench, rain) = setting(backend).await;
+    let mut stranger = Stranger::begin(&database).await;
+    stranger.run(lock_of(&rain, 9)).await;
+    let mut free = 0;
+    for _ in 0..10 {
+        let looking = look_and_wait(&database, &rain, &user("ann")).await;
+        let mut other = Stranger::begin(&database).await;
+        let nowait = format!("{} NOWAIT", lock_of(&rain, 0));
+        free += u32::from(other.try_to_run(nowait).await.is_ok());
+        other.run("ROLLBACK".into()).await;
+        looking.abort();
+    }
+    // Not each time: a look that is tried again passes through that lock, too.
+    assert!(free > 5, "{free} of 10 times");
+    stranger.run("ROLLBACK".into()).await;
+}
+
+/// The statement that locks a slot's row of the fence.
+fn lock_of(rain: &Rain, slot: u8) -> String {
+    let no = rain.campaign.no.0;
+    format!("SELECT 1 FROM fence WHERE campaign_no = {no} AND slot = {slot} FOR UPDATE")
+}
+
+/// A claim that has its slot's lock when the look begins, and commits while it waits.
+async fn a_look_waits_for_what_is_being_committed(backend: Backend) {
+    let (database, _bench, rain) = setting(backend).await;
+    let no = rain.campaign.no.0;
+    loop {
+        let mut stranger = Stranger::begin(&database).await;
+        stranger.run(lock_of(&rain, 9)).await;
+        let ann = (2, hex::encode("ann"));
+        stranger.claim_by(no, std::iter::once(ann)).await;
+        let looking = look_and_wait(&database, &rain, &user("ann")).await;
+        stranger.run("COMMIT".into()).await;
+        match looking.await.unwrap() {
+            Ok(looked) => return assert_eq!(looked[0].len(), 1),
+            // It had waited for too long; the row is there, and would be found without waiting.
+            Err(_) => {
+                stranger
+                    .run(format!("DELETE FROM claims WHERE campaign_no = {no}"))
+                    .await
+            }
+        }
+    }
 }
 
 /// A handle whose connections go through a proxy.
