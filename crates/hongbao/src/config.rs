@@ -365,6 +365,12 @@ impl Settings {
         Ok(self)
     }
 
+    /// The most connections at once.
+    #[must_use]
+    pub fn connections_max(&self) -> usize {
+        self.connections_max.unwrap_or(16_000)
+    }
+
     /// Where participants and organisers connect.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {

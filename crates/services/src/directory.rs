@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ledger::{Campaign, Ledger, LedgerError};
-use rules::CampaignId;
+use rules::{CampaignId, Rules};
 use tokio::sync::{mpsc, oneshot};
 
 /// How often the ledger is asked for changes.
@@ -96,6 +96,15 @@ fn tell(campaigns: &HashMap<CampaignId, Arc<Campaign>>) {
     metrics::gauge!("hongbao_halted_campaigns").set(halted.count() as f64);
 }
 
+/// `campaign`, but for the rules of a closed one: nobody is admitted to that any more, and a
+/// process that has seen many would hold all their lists.
+fn without_old_rules(mut campaign: Campaign) -> Arc<Campaign> {
+    if campaign.closed_at.is_some() {
+        campaign.rules = Rules::default();
+    }
+    Arc::new(campaign)
+}
+
 impl Reader {
     /// Adds one that is told of every change. Called before the first read.
     pub fn follow(&mut self, follower: Arc<dyn Follower>) {
@@ -111,7 +120,7 @@ impl Reader {
         if changed.is_empty() {
             return Ok(());
         }
-        let changed: Vec<_> = changed.into_iter().map(Arc::new).collect();
+        let changed: Vec<_> = changed.into_iter().map(without_old_rules).collect();
         for campaign in &changed {
             for follower in &self.followers {
                 follower.changed(campaign.clone()).await;

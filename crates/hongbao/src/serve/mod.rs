@@ -195,7 +195,7 @@ fn options(settings: &Settings) -> server::Options {
     let cores = std::thread::available_parallelism().map_or(1, Into::into);
     server::Options {
         threads: settings.threads.unwrap_or(cores),
-        connections_max: settings.connections_max.unwrap_or(16_000),
+        connections_max: settings.connections_max(),
         drain_within: Duration::from_secs(settings.drain_seconds.unwrap_or(10)),
     }
 }
@@ -241,7 +241,7 @@ fn greet(
 
 /// As many files as connections need, if the system lets us.
 fn raise_file_limit(settings: &Settings) {
-    let wanted = settings.connections_max.unwrap_or(16_000) as u64 + FILES_BESIDE_CONNECTIONS;
+    let wanted = settings.connections_max() as u64 + FILES_BESIDE_CONNECTIONS;
     match rlimit::increase_nofile_limit(wanted) {
         Ok(granted) if granted < wanted => {
             tracing::warn!(

@@ -27,6 +27,7 @@ use services::{
     monitor::{self, Monitor},
     random::{Random, SystemRandom},
     redpacket::{self, Commits, Redpacket},
+    task,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -161,6 +162,7 @@ impl<'a> Shared<'a> {
                 true => Commits::TwoGathered,
                 false => Commits::One,
             },
+            streams_max: self.settings.connections_max() / 4 * 3,
         })
     }
 
@@ -235,14 +237,20 @@ impl<'a> Shared<'a> {
     ) {
         let ledger = self.ledger.clone();
         let ledger = move || ping(ledger.clone());
-        tokio::spawn(readiness.clone().watch("ledger", ledger, stop.clone()));
+        task::critical(
+            "readiness",
+            readiness.clone().watch("ledger", ledger, stop.clone()),
+        );
         if self.watches_queue() {
             let queue = self.queue.clone();
             let queue = move || {
                 let queue = queue.clone();
                 async move { queue.ping().await }
             };
-            tokio::spawn(readiness.clone().watch("queue", queue, stop.clone()));
+            task::critical(
+                "readiness",
+                readiness.clone().watch("queue", queue, stop.clone()),
+            );
         }
         if self.watches_attempts() {
             let gates = self.gates.clone();
@@ -250,7 +258,10 @@ impl<'a> Shared<'a> {
                 let gates = gates.clone();
                 async move { gates.ping().await }
             };
-            tokio::spawn(readiness.clone().watch("attempts", gates, stop.clone()));
+            task::critical(
+                "readiness",
+                readiness.clone().watch("attempts", gates, stop.clone()),
+            );
         }
         if let Some(account) = account {
             let account = move || {
@@ -263,7 +274,7 @@ impl<'a> Shared<'a> {
                 account,
                 stop.clone(),
             );
-            tokio::spawn(watch);
+            task::critical("readiness", watch);
         }
     }
 

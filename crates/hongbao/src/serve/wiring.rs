@@ -130,7 +130,8 @@ impl Node {
         shared.watch(&readiness, watched, &background);
         if role.is_account() {
             let registered = shared.registered.clone();
-            tokio::spawn(registered.follow(ledger, background.clone()));
+            let follow = registered.follow(ledger, background.clone());
+            task::critical("registered users", follow);
         }
         let run = monitor.clone().map(|it| it.run(background.clone()));
         let scheduling = run.map(|run| tokio::spawn(task::guarded("monitor", run)));

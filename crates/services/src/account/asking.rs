@@ -102,19 +102,21 @@ pub enum Admission {
 
 impl Admission {
     /// Whether `user` may take a packet of `campaign` now. `rules` and `now` are this process's
-    /// and count where the gate is here. `None`: undecided, and the attempt is not used up.
+    /// and count where the gate is here. `None`: undecided by `deadline`, and the attempt is not
+    /// used up.
     pub async fn admit(
         &self,
         campaign: CampaignId,
         rules: &RuleSet,
         attempt: Attempt,
         now: Timestamp,
+        deadline: Instant,
     ) -> Option<Verdict> {
         match self {
             Self::Here(gate) => {
                 Some(gate.admit(campaign, rules, &attempt.user, attempt.grab_id, now))
             }
-            Self::Asked(asked) => asked.admit(campaign, attempt).await,
+            Self::Asked(asked) => asked.admit(campaign, attempt, deadline).await,
         }
     }
 
@@ -163,8 +165,13 @@ impl Asked {
         Self { waiting, when_down }
     }
 
-    async fn admit(&self, campaign: CampaignId, attempt: Attempt) -> Option<Verdict> {
-        let deadline = Instant::now() + ANSWER_WITHIN;
+    async fn admit(
+        &self,
+        campaign: CampaignId,
+        attempt: Attempt,
+        deadline: Instant,
+    ) -> Option<Verdict> {
+        let deadline = deadline.min(Instant::now() + ANSWER_WITHIN);
         let (reply, verdict) = oneshot::channel();
         let waiting = Waiting {
             campaign,

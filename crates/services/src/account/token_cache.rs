@@ -13,7 +13,7 @@ const GENERATION_BYTES_MAX: usize = 4 << 20;
 /// What an entry takes besides its token, in bytes, roughly.
 const ENTRY_BYTES: usize = 96;
 
-/// A fast hash will do: only texts that we have signed ourselves ever get in.
+/// A fast hash will do: only texts that were signed with a key that we take ever get in.
 type Tokens = HashMap<Box<str>, Verified, foldhash::fast::RandomState>;
 
 #[derive(Default)]

@@ -1,9 +1,13 @@
 //! Counts into the ledger, each second: what the statistics come from.
 //!
 //! A kill loses at most the last second's; the ledger shows that as a gap. A ledger that does
-//! not answer loses none: counts wait here until it does.
+//! not answer loses none: counts wait here until it does, in parts that it can take one by one.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use ledger::{CampaignNo, Counts, LedgerError};
 use rules::{Tally, Timestamp};
@@ -14,6 +18,10 @@ use super::{Redpacket, telling::Telling};
 use crate::monitor::SaveCounts;
 
 const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Rows of one part: the ledger takes as many in well under a second.
+const PART_MAX: usize = 4_000;
+/// Parts that wait with a row for each second; what comes behind them is counted by the minute.
+const PARTS_IN_SECONDS: usize = 5;
 /// How many may wait for a save; they share the next one.
 const WAITING_MAX: usize = 256;
 
@@ -36,13 +44,61 @@ impl SaveCounts for CountsSaver {
 pub struct Counting {
     redpacket: Arc<Redpacket>,
     asked: mpsc::Receiver<oneshot::Sender<()>>,
-    /// What was counted and not offered to the ledger yet, by campaign and second.
-    fresh: HashMap<(CampaignNo, i64), Tally>,
-    /// What was offered and not taken, and up to when it counts. Offered again unchanged: if the
-    /// ledger has taken it after all, it knows by the time.
-    offered: Option<(Timestamp, Vec<Counts>)>,
+    waiting: Waiting,
     /// What this process's metrics say.
     telling: Telling,
+}
+
+/// Counts on their way to the ledger, the oldest first.
+#[derive(Default)]
+struct Waiting(VecDeque<Part>);
+
+/// What the ledger takes in one transaction.
+struct Part {
+    /// Up to when it counts, and every part before it.
+    upto: Timestamp,
+    /// By campaign and second.
+    tallies: BTreeMap<(CampaignNo, i64), Tally>,
+    /// It was offered, and whether it was taken is unknown: it is offered again unchanged, and the
+    /// ledger knows by the time if it has it.
+    offered: bool,
+}
+
+impl Waiting {
+    /// Adds what was counted up to `upto`.
+    fn add(&mut self, upto: Timestamp, counted: Vec<(CampaignNo, Tally)>) {
+        let mut second = upto.micros().div_euclid(1_000_000);
+        if self.0.len() >= PARTS_IN_SECONDS {
+            // The ledger has been away for long: by the minute, so that memory lasts.
+            second -= second.rem_euclid(60);
+        }
+        let fits = |part: &Part| !part.offered && part.tallies.len() + counted.len() <= PART_MAX;
+        if !self.0.back().is_some_and(fits) {
+            self.0.push_back(Part {
+                upto,
+                tallies: BTreeMap::new(),
+                offered: false,
+            });
+        }
+        let part = self.0.back_mut().expect("one was put there, or was");
+        part.upto = upto;
+        for (campaign, tally) in counted {
+            let place = part.tallies.entry((campaign, second)).or_default();
+            place.add(&tally);
+        }
+    }
+}
+
+impl Part {
+    fn counts(&self) -> Vec<Counts> {
+        let counts = self.tallies.iter();
+        let counts = counts.map(|(&(campaign, second), tally)| Counts {
+            campaign,
+            second,
+            tally: tally.clone(),
+        });
+        counts.collect()
+    }
 }
 
 impl Counting {
@@ -53,14 +109,12 @@ impl Counting {
     pub async fn begin(redpacket: Arc<Redpacket>) -> Result<(CountsSaver, Self), LedgerError> {
         redpacket.ledger.begin_epoch(redpacket.node).await?;
         let (saver, asked) = mpsc::channel(WAITING_MAX);
-        let (fresh, offered) = (HashMap::new(), None);
         Ok((
             CountsSaver(saver),
             Self {
                 redpacket,
                 asked,
-                fresh,
-                offered,
+                waiting: Waiting::default(),
                 telling: Telling::new(),
             },
         ))
@@ -103,23 +157,24 @@ impl Counting {
 
     async fn save(&mut self) -> Result<(), LedgerError> {
         let upto = self.redpacket.ledger.now();
-        self.collect(upto);
-        if self.offered.is_some() {
-            self.offer().await?;
+        let counted = self.collect();
+        self.waiting.add(upto, counted);
+        while let Some(part) = self.waiting.0.front_mut() {
+            part.offered = true;
+            let (upto, counts) = (part.upto, part.counts());
+            let redpacket = &self.redpacket;
+            redpacket
+                .ledger
+                .save_counts(redpacket.node, upto, &counts)
+                .await?;
+            self.waiting.0.pop_front();
         }
-        let fresh = std::mem::take(&mut self.fresh).into_iter();
-        let counts = fresh.map(|((campaign, second), tally)| Counts {
-            campaign,
-            second,
-            tally,
-        });
-        self.offered = Some((upto, counts.collect()));
-        self.offer().await
+        Ok(())
     }
 
     /// Takes what was counted since the last time.
-    fn collect(&mut self, upto: Timestamp) {
-        let second = upto.micros().div_euclid(1_000_000);
+    fn collect(&mut self) -> Vec<(CampaignNo, Tally)> {
+        let mut counted = Vec::new();
         let (mut packets, mut bundles) = (0, 0);
         for rain in self.redpacket.rains.load().values() {
             packets += rain.stock.free();
@@ -127,21 +182,65 @@ impl Counting {
             let tally = rain.counters.take();
             if !tally.is_empty() {
                 self.telling.grabs(&tally);
-                let place = (rain.view().campaign.no, second);
-                self.fresh.entry(place).or_default().add(&tally);
+                counted.push((rain.view().campaign.no, tally));
             }
         }
         self.telling.stock(packets, bundles);
+        counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rules::Outcome;
+
+    use super::*;
+
+    fn grabs(number: u64) -> Tally {
+        let mut tally = Tally::default();
+        tally.outcomes[Outcome::Won.slot()] = number;
+        tally
     }
 
-    async fn offer(&mut self) -> Result<(), LedgerError> {
-        if let Some((upto, counts)) = &self.offered {
-            let ledger = &self.redpacket.ledger;
-            ledger
-                .save_counts(self.redpacket.node, *upto, counts)
-                .await?;
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000 + 1)
+    }
+
+    #[test]
+    fn what_was_offered_is_offered_again_unchanged() {
+        let mut waiting = Waiting::default();
+        waiting.add(at(7), vec![(CampaignNo(1), grabs(2))]);
+        waiting.0[0].offered = true;
+        waiting.add(at(8), vec![(CampaignNo(1), grabs(3))]);
+        waiting.add(at(9), vec![(CampaignNo(1), grabs(4))]);
+        assert_eq!(waiting.0.len(), 2, "what waits is one part");
+        assert_eq!((waiting.0[0].upto, waiting.0[1].upto), (at(7), at(9)));
+        let seconds = waiting.0[1].counts();
+        let seconds: Vec<_> = seconds.iter().map(|counts| counts.second).collect();
+        assert_eq!(seconds, [8, 9]);
+    }
+
+    #[test]
+    fn a_long_wait_loses_no_count_and_keeps_few_rows() {
+        let mut waiting = Waiting::default();
+        let campaigns = 10;
+        let seconds = 100_000;
+        for second in 0..seconds {
+            let counted = (0..campaigns).map(|no| (CampaignNo(no), grabs(1)));
+            waiting.add(at(second), counted.collect());
         }
-        self.offered = None;
-        Ok(())
+        let rows: usize = waiting.0.iter().map(|part| part.tallies.len()).sum();
+        assert!(rows < 2 * PARTS_IN_SECONDS * PART_MAX, "{rows} rows");
+        let parts = waiting.0.iter();
+        let all = parts.flat_map(|part| part.tallies.values());
+        let won: u64 = all.map(|tally| tally.outcomes[Outcome::Won.slot()]).sum();
+        assert_eq!(won, (campaigns * seconds) as u64);
+        for (one, next) in waiting.0.iter().zip(waiting.0.iter().skip(1)) {
+            assert!(
+                one.upto < next.upto,
+                "the ledger tells them apart by the time"
+            );
+            assert!(one.tallies.len() <= PART_MAX);
+        }
     }
 }

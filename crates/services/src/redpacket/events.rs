@@ -17,7 +17,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, header};
 use ledger::Campaign;
 use rules::Timestamp;
-use tokio::sync::broadcast;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use super::{Redpacket, rain::Rain, winners::lock};
 use crate::http::{ApiError, CampaignPath, campaign_json::PublicCampaign};
@@ -136,6 +136,7 @@ fn frame(name: &str, id: &str, campaign: &Campaign, now: Timestamp) -> Bytes {
         (status = 200, content_type = "text/event-stream",
             description = "Events `state`, `wave_opened`, `sold_out` and `ended`, each with the campaign as data"),
         (status = 404, description = "`no_such_campaign`"),
+        (status = 503, description = "`unavailable`: as many listen already as may; ask for the campaign now and then"),
     )
 )]
 pub(super) async fn events(
@@ -147,11 +148,12 @@ pub(super) async fn events(
     let last = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok());
+    let place = Place::take(&redpacket.streams)?;
     let now = redpacket.ledger.now();
     let (missed, live) = rain.events.listen(last, &rain, now);
     let body = Body::from_stream(
         stream::iter(missed)
-            .chain(follow(live))
+            .chain(follow(live, place))
             .take_until(redpacket.streams_ending.clone().cancelled_owned())
             .map(Ok::<_, Infallible>),
     );
@@ -169,12 +171,41 @@ pub(super) async fn events(
 
 /// What comes, with a comment when nothing came for a while. Ends when the listener fell so far
 /// behind that events were dropped; it reconnects and catches up by `Last-Event-ID`.
-fn follow(live: broadcast::Receiver<Event>) -> impl Stream<Item = Bytes> {
-    stream::unfold(live, |mut live| async {
-        match tokio::time::timeout(COMMENT_EVERY, live.recv()).await {
-            Ok(Ok(event)) => Some((event.frame, live)),
-            Ok(Err(_)) => None,
-            Err(_) => Some((Bytes::from_static(b": still here\n\n"), live)),
-        }
+fn follow(live: broadcast::Receiver<Event>, place: Place) -> impl Stream<Item = Bytes> {
+    stream::unfold((live, place), |(mut live, place)| async {
+        let frame = match tokio::time::timeout(COMMENT_EVERY, live.recv()).await {
+            Ok(Ok(event)) => event.frame,
+            Ok(Err(_)) => return None,
+            Err(_) => Bytes::from_static(b": still here\n\n"),
+        };
+        Some((frame, (live, place)))
     })
+}
+
+/// A stream's place among those that may be, so that connections are left for grabs.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    open: metrics::Gauge,
+}
+
+impl Place {
+    fn take(places: &Arc<Semaphore>) -> Result<Self, ApiError> {
+        let Ok(permit) = places.clone().try_acquire_owned() else {
+            metrics::counter!("hongbao_event_streams_refused_total").increment(1);
+            let message = "as many listen already as may; ask for the campaign now and then";
+            return Err(ApiError::unavailable(message));
+        };
+        let open = metrics::gauge!("hongbao_event_streams");
+        open.increment(1.0);
+        Ok(Self {
+            _permit: permit,
+            open,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.decrement(1.0);
+    }
 }

@@ -106,9 +106,9 @@ impl Redpacket {
                 continue;
             }
             if !rain.wins_loaded() {
-                // One that had closed before this process started is looked up instead.
+                // One that closed before this process started, or long ago, is looked up instead.
                 if !closed {
-                    self.load_wins(rain).await?;
+                    of_one(rain, self.load_wins(rain).await)?;
                 }
                 continue;
             }
@@ -125,7 +125,7 @@ impl Redpacket {
         assert_eq!(seen.len(), followed.len(), "one count for each campaign");
         for ((rain, closed), seen) in followed.into_iter().zip(seen) {
             if seen != rain.followed.seen() {
-                self.read_on(rain).await?;
+                of_one(rain, self.read_on(rain).await)?;
             }
             if closed {
                 rain.followed.to_the_end.store(true, Ordering::Relaxed);
@@ -156,6 +156,17 @@ impl Redpacket {
             tell_if_all_claimed(&*self.ledger, rain);
         }
         Ok(())
+    }
+}
+
+/// What is wrong with one campaign's books is told, and keeps nobody from following the others.
+fn of_one(rain: &Rain, read: Result<(), LedgerError>) -> Result<(), LedgerError> {
+    match read {
+        Err(error @ LedgerError::Corrupt(_)) => {
+            tracing::error!(campaign = %rain.id, %error, "could not read a campaign's claims");
+            Ok(())
+        }
+        read => read,
     }
 }
 

@@ -1,15 +1,12 @@
-//! Wins of campaigns that have been closed for a while leave memory; whoever asks for one then
-//! gets a look into the ledger. A process that has served many campaigns would otherwise hold
-//! all their winners.
+//! Campaigns that have been closed for a while leave memory, all but their heads; whoever asks for
+//! a win of one then gets a look into the ledger. A process that has served many campaigns would
+//! otherwise hold all their winners.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Redpacket;
+use super::{Redpacket, winners::lock};
 
 /// How long after its close a campaign's winners still come back in numbers.
 const KEPT_AFTER_CLOSE: Duration = Duration::from_secs(600);
@@ -17,7 +14,7 @@ const KEPT_AFTER_CLOSE: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 impl Redpacket {
-    /// Forgets old wins until `stop`.
+    /// Forgets old campaigns' wins until `stop`.
     pub async fn forget_old_wins(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -28,19 +25,30 @@ impl Redpacket {
         }
     }
 
-    /// Forgets the wins of campaigns that closed longer than `kept_for` ago (ledger time).
+    /// Forgets the wins of campaigns that closed longer than `kept_for` ago (ledger time). Grabs
+    /// under way keep what they have begun with.
     pub(super) fn forget_wins(&self, kept_for: Duration) {
         let now = self.ledger.now();
-        for rain in self.rains.load().values() {
-            let closed_at = rain.view().campaign.closed_at;
-            let since = closed_at.map(|at| u64::try_from(now.since(at)).unwrap_or(0));
-            let is_old = since.is_some_and(|micros| Duration::from_micros(micros) >= kept_for);
-            if is_old && rain.wins_loaded() {
-                // In this order: whoever finds no win finds also that they are not all here.
-                rain.wins_loaded.store(false, Ordering::Release);
-                rain.winners.forget();
-                tracing::debug!(campaign = %rain.id, "the wins of a closed campaign left memory");
-            }
+        // So that no change goes to a rain that is being replaced.
+        let _no_change = lock(&self.changing);
+        let rains = self.rains.load_full();
+        let is_old = |closed_at| {
+            let micros = u64::try_from(now.since(closed_at)).unwrap_or(0);
+            Duration::from_micros(micros) >= kept_for
+        };
+        let old = rains.values().filter(|rain| {
+            rain.wins_loaded() && rain.view().campaign.closed_at.is_some_and(is_old)
+        });
+        let anew: Vec<_> = old.map(|rain| (rain.id, Arc::new(rain.anew()))).collect();
+        if anew.is_empty() {
+            return;
         }
+        tracing::debug!(
+            campaigns = anew.len(),
+            "the wins of closed campaigns left memory"
+        );
+        let mut all = HashMap::clone(&rains);
+        all.extend(anew);
+        self.rains.store(Arc::new(all));
     }
 }

@@ -1,10 +1,11 @@
 //! `POST /redpacket/campaigns/{id}/grab`: the one hot path, from the headers to the answer.
 //!
 //! [`decide`] names the steps in the order of the contract; each is a function below it. Until
-//! a packet is taken nothing here touches the ledger, the queue or another service, but for a
-//! repeated tap, which gets one look into the ledger before any "no". What needs no wait at all,
-//! nearly every grab of a rain, is [`at_once`]. `short_lane` calls the same steps in front of
-//! hyper; what it does not take comes to [`grab()`].
+//! a packet is taken nothing here touches the ledger, the queue or another service, but for the
+//! account's rules, and for one look into the ledger before any "no": that of a repeated tap, and
+//! of any tap on a campaign that ended so long ago that its wins are not in memory. What needs no
+//! wait at all, nearly every grab of a rain, is [`at_once`]. `short_lane` calls the same steps in
+//! front of hyper; what it does not take comes to [`grab()`].
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
@@ -14,9 +15,10 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response};
-use ledger::{ClaimAsk, Win};
+use ledger::{CampaignNo, ClaimAsk, Win};
 use rules::{
-    CampaignId, ClaimId, GrabId, Missed, Outcome, Rejected, Timestamp, UserId, admission::Verdict,
+    CampaignId, ClaimId, GrabId, Missed, Outcome, Rejected, Timestamp, UserId, WinLimit,
+    admission::Verdict,
 };
 use tokio::time::Instant;
 
@@ -27,7 +29,7 @@ use super::{
     courier::Reply,
     rain::{Rain, View},
     stock::Patience,
-    winners::Known,
+    winners::{self, Known},
 };
 use crate::{
     account::{asking::Attempt, identity},
@@ -147,12 +149,7 @@ pub(super) fn at_once(rain: &Rain, view: &View, ask: &Ask<'_>) -> Option<Answer>
     if rain.winners.is_under_way(ask.user) {
         return None;
     }
-    let known = known_win(rain, view, ask);
-    if known.is_none() && !rain.wins_loaded() {
-        // They have just left memory: the ledger is to be asked.
-        return None;
-    }
-    known.or(no.map(Answer::Missed))
+    known_win(rain, view, ask).or(no.map(Answer::Missed))
 }
 
 /// Why this ask cannot win, if time, an audit, stock or a rule forbids it.
@@ -192,26 +189,26 @@ fn find_campaign(node: &Redpacket, id: &str) -> Result<Arc<Rain>, ApiError> {
 /// Step 3: the same win again, or the limit. A claim of the user that is under way is waited
 /// for, and a repeated tap looks into the ledger, so that no win is ever hidden by a "no".
 async fn own_win(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Option<Answer> {
-    let view = rain.view();
-    let mut look = ask.tap.attempt > 1;
+    let (no, closed) = {
+        let campaign = &rain.view().campaign;
+        (campaign.no, campaign.closed_at.is_some())
+    };
     if !rain.wins_loaded() {
-        if view.campaign.closed_at.is_some() {
-            // It had ended before this process started: its wins are not read, but looked up.
-            look = true;
-        } else {
-            let load = tokio::time::timeout_at(ask.deadline, node.load_wins(rain));
-            if !matches!(load.await, Ok(Ok(()))) {
-                return Some(Answer::Unavailable);
-            }
+        if closed {
+            return old_win(node, rain, no, ask).await;
+        }
+        let load = tokio::time::timeout_at(ask.deadline, node.load_wins(rain));
+        if !matches!(load.await, Ok(Ok(()))) {
+            return Some(Answer::Unavailable);
         }
     }
     if let Some(answer) = won_meanwhile(rain, ask).await {
         return Some(answer);
     }
-    if !look && rain.wins_loaded() {
+    if ask.tap.attempt == 1 && rain.wins_loaded() {
         return None;
     }
-    let look = node.looks.wins(view.campaign.no, ask.user.clone());
+    let look = node.looks.wins(no, ask.user.clone());
     let Ok(Some(wins)) = tokio::time::timeout_at(ask.deadline, look).await else {
         return Some(Answer::Unavailable);
     };
@@ -219,6 +216,18 @@ async fn own_win(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Option<Answer>
         rain.winners.record(ask.user, win);
     }
     won_meanwhile(rain, ask).await
+}
+
+/// The same for a campaign that has ended and whose wins are not in memory, or no more: they are
+/// looked up, and not kept.
+async fn old_win(node: &Redpacket, rain: &Rain, no: CampaignNo, ask: &Ask<'_>) -> Option<Answer> {
+    let look = node.old_looks.wins(no, ask.user.clone());
+    let Ok(Some(wins)) = tokio::time::timeout_at(ask.deadline, look).await else {
+        return Some(Answer::Unavailable);
+    };
+    told(&rain.view(), ask, |limit, period| {
+        winners::known_among(&wins, limit, period, ask.tap.id)
+    })
 }
 
 /// What this node knows of the user's wins, once no claim of the user is under way.
@@ -241,9 +250,21 @@ async fn won_meanwhile(rain: &Rain, ask: &Ask<'_>) -> Option<Answer> {
 
 /// What this node knows of the user's wins, without waiting.
 fn known_win(rain: &Rain, view: &View, ask: &Ask<'_>) -> Option<Answer> {
+    told(view, ask, |limit, period| {
+        rain.winners.known(ask.user, limit, period, ask.tap.id)
+    })
+}
+
+/// The answer that is known, by what finds out about a limit and the period of this ask.
+#[inline]
+fn told(
+    view: &View,
+    ask: &Ask<'_>,
+    known: impl FnOnce(WinLimit, &dyn Fn() -> i64) -> Known,
+) -> Option<Answer> {
     let limit = view.campaign.win_limit;
     let period = || limit.period(ask.now, view.campaign.starts_at, view.openings);
-    match rain.winners.known(ask.user, limit, period, ask.tap.id) {
+    match known(limit, &period) {
         Known::Repeated(win) => Some(Answer::Repeated(win)),
         Known::LimitReached => Some(Answer::Rejected(Rejected::LimitReached)),
         Known::Open => None,
@@ -294,7 +315,7 @@ fn all_claimed(rain: &Rain, view: &View) -> Option<Missed> {
 async fn account_rules(node: &Redpacket, rain: &Rain, ask: &Ask<'_>) -> Option<Verdict> {
     let view = rain.view();
     node.admission
-        .admit(rain.id, &view.rules, ask.attempt(), ask.now)
+        .admit(rain.id, &view.rules, ask.attempt(), ask.now, ask.deadline)
         .await
 }
 
@@ -306,6 +327,7 @@ async fn take_and_claim(
     ask: &Ask<'_>,
     patience: &mut Patience,
 ) -> Answer {
+    let mut tried = false;
     while Instant::now() < ask.deadline {
         if !rain.winners.begin(ask.user) {
             // Another tap of the same user got here first: its end decides.
@@ -346,13 +368,20 @@ async fn take_and_claim(
             Ok(Ok(Claimed::Repeated(win))) => Answer::Repeated(win),
             Ok(Ok(Claimed::LimitReached)) => Answer::Rejected(Rejected::LimitReached),
             Ok(Ok(Claimed::Ended)) => Answer::Missed(Missed::Ended),
-            Ok(Ok(Claimed::PacketTaken)) => continue,
+            Ok(Ok(Claimed::PacketTaken)) => {
+                tried = true;
+                continue;
+            }
             // Late, or the committer has stopped: the claim may yet become durable.
             Ok(Ok(Claimed::Unavailable) | Err(_)) | Err(_) => Answer::Unavailable,
         };
     }
-    // Nothing is undecided: every packet that was tried belongs to somebody else.
-    Answer::Missed(Missed::NotThisTime)
+    if tried {
+        // Nothing is undecided: every packet that was tried belongs to somebody else.
+        return Answer::Missed(Missed::NotThisTime);
+    }
+    // The time went with what comes before a claim, and there may be packets.
+    withdrawn_if_unavailable(node, rain, ask, Answer::Unavailable)
 }
 
 fn withdrawn_if_unavailable(

@@ -67,8 +67,8 @@ impl Looker {
             }
             for (campaign, looks) in by_campaign {
                 self.answer(campaign, looks).await;
+                pace.tick().await;
             }
-            pace.tick().await;
         }
     }
 

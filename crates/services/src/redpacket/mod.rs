@@ -35,7 +35,7 @@ pub mod wins;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -44,6 +44,7 @@ use eventlog::AccessLog;
 use ledger::{Campaign, Ledger, LedgerError, NodeId};
 use queue::Queue;
 use rules::CampaignId;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -53,6 +54,7 @@ use self::{
     look::{Looker, Looks},
     rain::Rain,
     supplier::Supplier,
+    winners::lock,
 };
 use crate::{
     account::{asking::Admission, token::Tokens},
@@ -85,6 +87,8 @@ pub struct Parts {
     pub lease: Duration,
     /// How claims become transactions.
     pub commits: Commits,
+    /// How many may listen to events at a time.
+    pub streams_max: usize,
 }
 
 /// The campaigns of a node.
@@ -103,8 +107,15 @@ pub struct Redpacket {
     node: NodeId,
     lease: Duration,
     claims: Claims,
+    /// For campaigns that are open, or were until lately.
     looks: Looks,
+    /// For those that ended long ago, so that neither holds the other up.
+    old_looks: Looks,
     rains: ArcSwap<Rains>,
+    /// Held while a campaign is put in, changed or replaced; never across a wait.
+    changing: Mutex<()>,
+    /// A place for each event stream.
+    streams: Arc<Semaphore>,
     /// Done when event streams are to end, before connections drain.
     streams_ending: CancellationToken,
     /// Done when bundles are to be given back, after connections have drained.
@@ -125,6 +136,8 @@ impl Redpacket {
         );
         let (looks, looker) = Looker::new(parts.ledger.clone());
         crate::task::critical("looker", looker.run());
+        let (old_looks, looker) = Looker::new(parts.ledger.clone());
+        crate::task::critical("looker of old campaigns", looker.run());
         Arc::new(Self {
             ledger: parts.ledger,
             queue: parts.queue,
@@ -138,7 +151,10 @@ impl Redpacket {
             lease: parts.lease,
             claims,
             looks,
+            old_looks,
             rains: ArcSwap::default(),
+            changing: Mutex::default(),
+            streams: Arc::new(Semaphore::new(parts.streams_max)),
             streams_ending: CancellationToken::new(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -197,7 +213,7 @@ impl Redpacket {
         claim.rain.winners.end(&claim.ask.user);
     }
 
-    async fn add(&self, campaign: Arc<Campaign>) -> Arc<Rain> {
+    async fn add(&self, campaign: Arc<Campaign>) {
         let live = campaign.closed_at.is_none();
         let rain = Arc::new(Rain::new(campaign));
         if live {
@@ -216,21 +232,28 @@ impl Redpacket {
                 supplier.run(self.stopping.clone()),
             ));
         }
+        let _one_change = lock(&self.changing);
         let mut rains = HashMap::clone(&self.rains.load());
-        rains.insert(rain.id, rain.clone());
+        rains.insert(rain.id, rain);
         self.rains.store(Arc::new(rains));
-        rain
+    }
+}
+
+impl Redpacket {
+    /// Puts a change in force; false when the campaign is new here.
+    fn change(&self, campaign: &Arc<Campaign>) -> bool {
+        let _one_change = lock(&self.changing);
+        let rain = self.rain(campaign.id);
+        rain.map(|rain| rain.change(campaign.clone(), self.ledger.now()))
+            .is_some()
     }
 }
 
 #[async_trait::async_trait]
 impl Follower for Redpacket {
     async fn changed(&self, campaign: Arc<Campaign>) {
-        match self.rain(campaign.id) {
-            Some(rain) => rain.change(campaign, self.ledger.now()),
-            None => {
-                self.add(campaign).await;
-            }
+        if !self.change(&campaign) {
+            self.add(campaign).await;
         }
     }
 }

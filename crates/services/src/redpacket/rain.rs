@@ -22,11 +22,12 @@ pub(crate) struct Rain {
     /// The packets in this node's hands.
     pub(crate) stock: Stock,
     /// What grabs were answered.
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     /// What is told over server-sent events.
     pub(crate) events: Events,
-    /// Whether `winners` holds all wins of the ledger. It does not for a campaign that had ended
-    /// before this process started; who asks for that gets a look into the ledger.
+    /// Whether `winners` holds all wins of the ledger. It does not for a campaign that ended
+    /// before this process started, or long enough ago; who asks for that gets a look into the
+    /// ledger. Never taken back.
     pub(crate) wins_loaded: AtomicBool,
     /// How far the claims of all replicas are known.
     pub(super) followed: Followed,
@@ -96,11 +97,20 @@ impl Rain {
             view: ArcSwap::from_pointee(View::new(campaign)),
             winners: Winners::default(),
             stock: Stock::default(),
-            counters: Counters::default(),
+            counters: Arc::default(),
             events: Events::default(),
             wins_loaded: AtomicBool::new(false),
             followed: Followed::default(),
             loading: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The same campaign without all that it has gathered, as after a restart; what is counted
+    /// goes on being counted.
+    pub(super) fn anew(&self) -> Self {
+        Self {
+            counters: self.counters.clone(),
+            ..Self::new(self.view().campaign.clone())
         }
     }
 

@@ -51,8 +51,8 @@ pub(crate) struct By<'a> {
     pub(crate) request_ids: &'a RequestIds,
 }
 
-/// An answer that takes a wait; it comes within [`ANSWER_WITHIN`] and what an account service may
-/// take beyond that.
+/// An answer that takes a wait; it comes within [`ANSWER_WITHIN`], and what a packet on its way
+/// may take beyond that.
 pub(crate) type Wait<'a> = Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'a>>;
 
 /// Answers a grab of campaign `id` (as it stands in the path), behind what `answers` holds when

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use axum::extract::State;
 use eventlog::{AccessLog, AccessLogOptions};
 use http::{HeaderMap, HeaderValue};
 use ledger::{NodeId, SystemClock, audit::audit};
@@ -17,9 +18,15 @@ use queue::{
 };
 use rules::{Clock as _, Timestamp, UserId};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Commits, Parts, Redpacket, grab::grab, short_lane, winners::lock};
+use super::{
+    Commits, Parts, Redpacket, events,
+    grab::{self, grab},
+    short_lane,
+    winners::lock,
+};
 use crate::{
     account::{
         admission::Gate,
@@ -29,7 +36,7 @@ use crate::{
     },
     directory::Directory,
     http::{
-        Answered, Head,
+        Answered, CampaignPath, Head,
         client_ip::TrustedProxies,
         head::{Found, room},
         origin::OriginRules,
@@ -74,6 +81,7 @@ impl Rig {
             node: NodeId(number),
             lease: Duration::from_secs(30),
             commits,
+            streams_max: 2,
         });
         reader.follow(node.clone());
         reader.read().await.expect("the first read");
@@ -378,9 +386,76 @@ async fn a_503_uses_up_no_attempt() {
     let verdict = rig
         .node
         .admission
-        .admit(campaign, &view.rules, other_tap, now)
+        .admit(
+            campaign,
+            &view.rules,
+            other_tap,
+            now,
+            Instant::now() + grab::ANSWER_WITHIN,
+        )
         .await;
     assert_eq!(verdict, Some(rules::admission::Verdict::Admitted));
+    rig.node.stop().await;
+}
+
+/// The time may go with what comes before a claim: then nobody knows, and nothing is used up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grab_without_time_for_a_claim_is_undecided() {
+    let bench = Bench::new().await;
+    let rig = Rig::over(&bench, 1).await;
+    let created = bench
+        .create(json!({
+            "title": "late", "packets": 5, "batches": 1, "interval_seconds": 0,
+            "currency": "CNY", "split": {"mode": "equal", "amount": 5},
+            "rules": {"attempt_window_seconds": 3_600},
+        }))
+        .await;
+    let id = created["id"].as_str().expect("an id");
+    rig.knows(id).await;
+    let campaign = id.parse().expect("an id");
+    let rain = rig.node.rain(campaign).expect("the node knows it");
+    let user = UserId::trusted("bob");
+    let late = grab::Ask {
+        user: &user,
+        tap: grab::read_tap(|_| std::iter::empty()).expect("no headers"),
+        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        now: rig.now(),
+        deadline: Instant::now(),
+    };
+    let answer = grab::decide_waiting(&rig.node, &rain, &late).await;
+    assert_eq!(answer, grab::Answer::Unavailable);
+    let again = rig.ask(id, "bob", Uuid::from_u128(2), 1).await;
+    assert_eq!(again.expect("an answer")["outcome"], "won");
+    rig.node.stop().await;
+}
+
+/// However many listen, connections are left for grabs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_listen_as_may() {
+    let bench = Bench::new().await;
+    let rig = Rig::over(&bench, 1).await;
+    let created = bench
+        .create(json!({
+            "title": "streams", "packets": 5, "batches": 1, "interval_seconds": 0,
+            "currency": "CNY", "split": {"mode": "equal", "amount": 5},
+        }))
+        .await;
+    let id = created["id"].as_str().expect("an id");
+    rig.knows(id).await;
+    let listen = async || {
+        let node = State(rig.node.clone());
+        let id = CampaignPath(id.parse().expect("an id"));
+        events::events(node, id, HeaderMap::new()).await
+    };
+    let (one, two) = (listen().await, listen().await);
+    assert!(one.is_ok() && two.is_ok());
+    let refused = listen().await.expect_err("two are open");
+    assert_eq!(
+        (refused.status.as_u16(), refused.code),
+        (503, "unavailable")
+    );
+    drop(one);
+    assert!(listen().await.is_ok(), "its place is free");
     rig.node.stop().await;
 }
 
@@ -435,12 +510,20 @@ async fn claims_of_another_node_are_followed_until_the_end() {
     assert!(rain.followed.is_to_the_end(), "no more will come");
 
     other.node.forget_wins(Duration::ZERO);
-    assert_eq!(rain.winners.claimed(), 0, "they left memory");
     let again = other.ask(id, "bob", Uuid::from_u128(5), 1).await;
     let again = again.expect("an answer");
     assert_eq!(again["packet"], first["packet"], "{again}");
     let never = other.ask(id, "mal", Uuid::from_u128(6), 1).await;
     assert_eq!(never.expect("an answer")["reason"], "ended");
+    let anew = other.node.rain(rain.id).expect("the node knows it");
+    assert!(!anew.wins_loaded(), "they left memory");
+    assert_eq!(
+        anew.winners.claimed(),
+        0,
+        "and who asked did not bring them back"
+    );
+    let in_front = other.ask(id, "bob", Uuid::from_u128(7), 2).await;
+    assert_eq!(in_front.expect("an answer")["packet"], first["packet"]);
     one.node.stop().await;
     other.node.stop().await;
 }

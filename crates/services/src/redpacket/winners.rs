@@ -53,13 +53,6 @@ impl Winners {
         self.claimed.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Forgets every win: the ledger has them.
-    pub(crate) fn forget(&self) {
-        let _one_writer = lock(&self.recording);
-        self.wins.pin().clear();
-        self.claimed.store(0, Ordering::Release);
-    }
-
     /// How many packets are claimed, as far as this node knows.
     pub(crate) fn claimed(&self) -> u64 {
         self.claimed.load(Ordering::Acquire)
@@ -73,27 +66,9 @@ impl Winners {
         period: impl FnOnce() -> i64,
         grab_id: Option<GrabId>,
     ) -> Known {
-        let pinned = self.wins.pin();
-        let Some(wins) = pinned.get(user) else {
-            return Known::Open;
-        };
-        let same_grab = |win: &&Win| grab_id.is_some() && win.grab_id == grab_id;
-        if let Some(win) = wins.iter().find(same_grab) {
-            return Known::Repeated(win.clone());
-        }
-        let period = period();
-        let mut of_period = wins.iter().filter(|win| win.period == period);
-        let Some(first) = of_period.next() else {
-            return Known::Open;
-        };
-        if limit.count == 1 {
-            return Known::Repeated(first.clone());
-        }
-        let count = 1 + of_period.count();
-        if count >= limit.count as usize {
-            Known::LimitReached
-        } else {
-            Known::Open
+        match self.wins.pin().get(user) {
+            Some(wins) => known_among(wins, limit, period, grab_id),
+            None => Known::Open,
         }
     }
 
@@ -129,6 +104,33 @@ impl Winners {
         let ended = in_flight.get_mut(user)?;
         let ended = ended.get_or_insert_with(|| watch::Sender::new(()));
         Some(ended.subscribe())
+    }
+}
+
+/// What all of a user's `wins` say about an ask in `period`, under `limit`.
+pub(super) fn known_among(
+    wins: &[Win],
+    limit: WinLimit,
+    period: impl FnOnce() -> i64,
+    grab_id: Option<GrabId>,
+) -> Known {
+    let same_grab = |win: &&Win| grab_id.is_some() && win.grab_id == grab_id;
+    if let Some(win) = wins.iter().find(same_grab) {
+        return Known::Repeated(win.clone());
+    }
+    let period = period();
+    let mut of_period = wins.iter().filter(|win| win.period == period);
+    let Some(first) = of_period.next() else {
+        return Known::Open;
+    };
+    if limit.count == 1 {
+        return Known::Repeated(first.clone());
+    }
+    let count = 1 + of_period.count();
+    if count >= limit.count as usize {
+        Known::LimitReached
+    } else {
+        Known::Open
     }
 }
 

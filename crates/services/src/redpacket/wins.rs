@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header};
 use ledger::Winner;
 use rules::Timestamp;
 use serde::Serialize;
@@ -68,5 +68,7 @@ pub(super) async fn wins(
         redeemed_at: winner.redeemed_at,
     };
     let wins = winners.iter().map(own).collect();
-    Ok(Json(Wins { wins }).into_response())
+    // One user's own: no cache between may give it to the next.
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    Ok((no_store, Json(Wins { wins })).into_response())
 }

@@ -3,6 +3,7 @@
 use std::{
     net::Ipv4Addr,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use rules::Rejected;
@@ -67,7 +68,10 @@ fn attempt(user: &str) -> Attempt {
 async fn ask(asked: &Asked, user: &str) -> Option<Verdict> {
     let rules = RuleSet::new(&rules::Rules::default());
     let admission = Admission::Asked(asked.clone());
-    admission.admit(CAMPAIGN, &rules, attempt(user), NOW).await
+    let deadline = Instant::now() + Duration::from_secs(60);
+    admission
+        .admit(CAMPAIGN, &rules, attempt(user), NOW, deadline)
+        .await
 }
 
 #[tokio::test(start_paused = true)]

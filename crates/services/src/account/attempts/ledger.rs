@@ -13,6 +13,7 @@ use std::{
 use ::ledger::{Ledger as _, LedgerError, ServerLedger, server::AttemptSwap};
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
     Attempts, AttemptsError, Swap, Swapped,
@@ -114,8 +115,9 @@ impl Attempts for LedgerAttempts {
             self.forget_by_the_way();
         }
         let mut swapped = Vec::with_capacity(swaps.len());
+        let deadline = Instant::now() + self.call_timeout;
         for swaps in swaps.chunks(SWAPS_PER_TRANSACTION) {
-            let some = tokio::time::timeout(self.call_timeout, self.swap_some(swaps)).await;
+            let some = tokio::time::timeout_at(deadline, self.swap_some(swaps)).await;
             let late = || AttemptsError("the ledger did not answer in time".into());
             match some.unwrap_or_else(|_| Err(late())) {
                 Ok(some) => swapped.extend(some.into_iter().map(Ok)),
