@@ -7,7 +7,7 @@
 //! wait at all, nearly every grab of a rain, is [`at_once`]. `short_lane` calls the same steps in
 //! front of hyper; what it does not take comes to [`grab()`].
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -15,20 +15,20 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response};
-use ledger::{CampaignNo, ClaimAsk, Win};
+use ledger::{CampaignNo, ClaimAsk};
 use rules::{
-    CampaignId, ClaimId, GrabId, Missed, Outcome, Rejected, Timestamp, UserId, WinLimit,
-    admission::Verdict,
+    CampaignId, ClaimId, Missed, Rejected, Timestamp, UserId, WinLimit, admission::Verdict,
 };
 use tokio::time::Instant;
 
 use super::{
     Redpacket,
-    answer::{self, won_body},
     committer::{Claim, Claimed},
     courier::Reply,
+    outcome::{Answer, note, respond},
     rain::{Rain, View},
     stock::Patience,
+    tap::Tap,
     winners::{self, Known},
 };
 use crate::{
@@ -38,15 +38,6 @@ use crate::{
 
 /// The contract says 3 s; what is left is for the way back.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_millis(2_800);
-
-/// One tap, as its headers tell it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tap {
-    /// Names the tap; a repeat has the same.
-    id: Option<GrabId>,
-    /// 1 for the first ask of the tap.
-    attempt: u32,
-}
 
 /// Who asks for what, and when.
 pub(super) struct Ask<'a> {
@@ -70,17 +61,6 @@ impl Ask<'_> {
     }
 }
 
-/// What a grab ends in.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Won(Win),
-    Repeated(Win),
-    Missed(Missed),
-    Rejected(Rejected),
-    /// Undecided: 503, and asking again gives the one true answer.
-    Unavailable,
-}
-
 /// Answers a grab of campaign `id` (as it stands in the path).
 ///
 /// # Errors
@@ -95,7 +75,7 @@ pub async fn grab(
     let now = node.ledger.now();
     let user = authenticate(node, headers, now)?;
     let rain = find_campaign(node, id)?;
-    let tap = read_tap(|name| headers.get_all(name).iter().map(HeaderValue::as_bytes))?;
+    let tap = Tap::read(|name| headers.get_all(name).iter().map(HeaderValue::as_bytes))?;
     let ask = Ask {
         user: &user,
         tap,
@@ -418,84 +398,6 @@ fn claim_ask(
         grab_id: ask.tap.id.filter(|_| campaign.win_limit.several()),
         asked_at: ask.now,
     }
-}
-
-/// Counts and logs the outcome, without blocking.
-pub(super) fn note(node: &Redpacket, rain: &Rain, ask: &Ask<'_>, answer: &Answer, from: Instant) {
-    let latency_micros = u64::try_from(from.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let (outcome, win) = match answer {
-        Answer::Won(win) => (Outcome::Won, Some(win)),
-        Answer::Repeated(win) => (Outcome::Repeated, Some(win)),
-        Answer::Missed(reason) => (Outcome::Missed(*reason), None),
-        Answer::Rejected(reason) => (Outcome::Rejected(*reason), None),
-        Answer::Unavailable => (Outcome::Unavailable, None),
-    };
-    rain.counters.count(outcome, latency_micros);
-    node.access_log.record(&eventlog::Grab {
-        at: ask.now,
-        campaign: rain.id,
-        user: ask.user,
-        outcome,
-        packet: win.map(|win| win.packet),
-        amount: win.map(|win| win.amount),
-        grab_id: ask.tap.id,
-        ip: Some(ask.ip),
-        latency_micros,
-    });
-}
-
-fn respond(rain: &Rain, answer: &Answer) -> Result<Response<Bytes>, ApiError> {
-    let body = body(&rain.view(), answer).map(|body| Bytes::from(body.into_owned()));
-    body.map(answer::ok).ok_or_else(undecided)
-}
-
-/// The error that tells [`Answer::Unavailable`].
-pub(super) fn undecided() -> ApiError {
-    ApiError::unavailable("the claim could not be decided; ask again with the same Grab-Id")
-}
-
-/// The body that tells `answer`; `None` for a 503.
-pub(super) fn body<'v>(view: &'v View, answer: &Answer) -> Option<Cow<'v, [u8]>> {
-    Some(match answer {
-        Answer::Won(win) => won_body(&view.campaign, win, false).into(),
-        Answer::Repeated(win) => won_body(&view.campaign, win, true).into(),
-        Answer::Missed(reason) => view.missed_body(*reason).into(),
-        Answer::Rejected(reason) => answer::rejected_body(*reason).into(),
-        Answer::Unavailable => return None,
-    })
-}
-
-/// The tap's headers, all of a name as `headers` gives them. 400 when one makes no sense.
-pub(super) fn read_tap<'h, V: Iterator<Item = &'h [u8]>>(
-    headers: impl Fn(&'static str) -> V,
-) -> Result<Tap, ApiError> {
-    let text = |name| {
-        let mut values = headers(name);
-        let value = values.next();
-        if values.next().is_some() {
-            return Err(ApiError::invalid_header(name, "must be sent once"));
-        }
-        let text = value.map(std::str::from_utf8).transpose();
-        text.map_err(|_| ApiError::invalid_header(name, "is no plain text"))
-    };
-    let id = text("Grab-Id")?
-        .map(|id| {
-            id.parse()
-                .map_err(|_| ApiError::invalid_header("Grab-Id", "must be a UUID"))
-        })
-        .transpose()?;
-    let attempt = text("Grab-Attempt")?
-        .map(|count| count.parse().ok().filter(|&count: &u32| count >= 1))
-        .map(|count| {
-            count.ok_or_else(|| {
-                ApiError::invalid_header("Grab-Attempt", "must be a whole number from 1")
-            })
-        })
-        .transpose()?;
-    Ok(Tap {
-        id,
-        attempt: attempt.unwrap_or(1),
-    })
 }
 
 /// Answers a tap on campaign `id`: won, missed or rejected.

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`grab`]: the steps of a grab, from the headers to the answer; `short_lane`: the same from
-//!   bytes to bytes.
+//!   bytes to bytes. `tap`: what its headers say; `outcome`: what it ends in.
 //! - `rain`: one campaign on this node; `winners` and `stock`: what it knows and holds.
 //! - `batches`: when claims become a transaction; `committer`: what becomes of them; `courier`:
 //!   their replies; `follow`: the claims that other replicas committed; `forget`: those of closed
@@ -23,10 +23,12 @@ mod follow;
 mod forget;
 pub mod grab;
 mod look;
+mod outcome;
 mod rain;
 pub(crate) mod short_lane;
 mod stock;
 mod supplier;
+mod tap;
 mod telling;
 #[cfg(test)]
 mod tests;

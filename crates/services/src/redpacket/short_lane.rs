@@ -12,8 +12,10 @@ use tokio::time::Instant;
 
 use super::{
     Redpacket, answer,
-    grab::{self, ANSWER_WITHIN, Ask, Tap},
+    grab::{self, ANSWER_WITHIN, Ask},
+    outcome,
     rain::Rain,
+    tap::Tap,
 };
 use crate::{
     account::identity,
@@ -71,7 +73,7 @@ pub(crate) fn answer<'a>(
     let rain = rains.get(&id.parse().ok()?)?;
     let ask = Ask {
         user: &user,
-        tap: grab::read_tap(|name| head.all(name)).ok()?,
+        tap: Tap::read(|name| head.all(name)).ok()?,
         ip: client_ip_by(head.all(FORWARDED_FOR), by.peer, by.trusted_proxies).0,
         now: arrival.now,
         deadline: arrival.started + ANSWER_WITHIN,
@@ -89,8 +91,8 @@ pub(crate) fn answer<'a>(
         };
         return Some(Answered::Later(waiting.begin(by, rain)));
     };
-    let body = grab::body(&view, &known)?;
-    grab::note(node, rain, &ask, &known, arrival.started);
+    let body = outcome::body(&view, &known)?;
+    outcome::note(node, rain, &ask, &known, arrival.started);
     with_date(arrival.now, |date| answer::write_ok(&body, date, answers));
     Some(Answered::Now)
 }
@@ -121,14 +123,16 @@ impl Waiting {
             deadline: self.started + ANSWER_WITHIN,
         };
         let known = grab::decide_waiting(node, &rain, &ask).await;
-        grab::note(node, &rain, &ask, &known, self.started);
+        outcome::note(node, &rain, &ask, &known, self.started);
         let mut answer = Vec::with_capacity(ANSWER_BYTES);
         let view = rain.view();
-        with_date(node.ledger.now(), |date| match grab::body(&view, &known) {
-            Some(body) => answer::write_ok(&body, date, &mut answer),
-            None => {
-                let error = grab::undecided();
-                answer::write_error(&error, &request_ids.next(), date, &mut answer);
+        with_date(node.ledger.now(), |date| {
+            match outcome::body(&view, &known) {
+                Some(body) => answer::write_ok(&body, date, &mut answer),
+                None => {
+                    let error = outcome::undecided();
+                    answer::write_error(&error, &request_ids.next(), date, &mut answer);
+                }
             }
         });
         answer

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::{
     Commits, Parts, Redpacket, events,
     grab::{self, grab},
-    short_lane,
+    outcome, short_lane, tap,
     winners::lock,
 };
 use crate::{
@@ -417,13 +417,13 @@ async fn a_grab_without_time_for_a_claim_is_undecided() {
     let user = UserId::trusted("bob");
     let late = grab::Ask {
         user: &user,
-        tap: grab::read_tap(|_| std::iter::empty()).expect("no headers"),
+        tap: tap::Tap::read(|_| std::iter::empty()).expect("no headers"),
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         now: rig.now(),
         deadline: Instant::now(),
     };
     let answer = grab::decide_waiting(&rig.node, &rain, &late).await;
-    assert_eq!(answer, grab::Answer::Unavailable);
+    assert_eq!(answer, outcome::Answer::Unavailable);
     let again = rig.ask(id, "bob", Uuid::from_u128(2), 1).await;
     assert_eq!(again.expect("an answer")["outcome"], "won");
     rig.node.stop().await;
