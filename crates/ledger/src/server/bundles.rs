@@ -164,7 +164,7 @@ pub(super) async fn stranded(
         first_delay_ms,
         regardless,
     };
-    let mut snapshot = inner.snapshot().await?;
+    let mut snapshot = inner.long_snapshot().await?;
     let stranded = read_stranded(inner, &mut snapshot, campaign, resend, limit as usize).await?;
     snapshot.rollback().await?;
     Ok(stranded)

@@ -211,6 +211,7 @@ pub(super) async fn close(
     let refund = issue::refund(id, &tranches, sums, inner.now())?;
     write_refund(&mut tx, head.no, &refund).await?;
     done(tx, head.no).await?;
+    inner.finished.forget(head.no);
     Ok(Some(refund))
 }
 

@@ -17,8 +17,11 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(2_000);
 /// what goes on beside them. Few, because every replica of every service has as many, and MySQL takes
 /// 151 together unless told otherwise.
 const WRITERS_MAX: u32 = 6;
-/// Connections that read.
-const READERS_MAX: u32 = 4;
+/// Connections that read a few rows. A leader's lease and a pause hang on them, so that what takes
+/// long has others.
+const READERS_MAX: u32 = 3;
+/// Connections that go through very many rows: audits, searches, sums.
+const SCANNERS_MAX: u32 = 3;
 /// An unused connection that reads is closed after this, or twice this: before the server does it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same of one that writes. The server ends those of a process that stands still after 30 s.
@@ -34,6 +37,8 @@ pub(super) enum Use {
     Write,
     /// Reads, REPEATABLE READ: a transaction sees one instant.
     Read,
+    /// The same, through very many rows.
+    Scan,
 }
 
 /// Connections to the database of `url` for `purpose`; none is made yet.
@@ -57,7 +62,7 @@ pub(super) fn pool(url: &str, purpose: Use) -> Result<Pool, OpenError> {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .idle_timeout(idle_timeout(purpose))
                 .max_lifetime(LIFETIME)
-                .test_before_acquire(purpose == Use::Read)
+                .test_before_acquire(purpose != Use::Write)
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
                         for setting in mysql_session(purpose) {
@@ -82,7 +87,7 @@ pub(super) fn pool(url: &str, purpose: Use) -> Result<Pool, OpenError> {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .idle_timeout(idle_timeout(purpose))
                 .max_lifetime(LIFETIME)
-                .test_before_acquire(purpose == Use::Read)
+                .test_before_acquire(purpose != Use::Write)
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
                         connection.execute(postgres_session(purpose)).await?;
@@ -110,13 +115,14 @@ fn connections(purpose: Use) -> u32 {
     match purpose {
         Use::Write => WRITERS_MAX,
         Use::Read => READERS_MAX,
+        Use::Scan => SCANNERS_MAX,
     }
 }
 
 fn idle_timeout(purpose: Use) -> Duration {
     match purpose {
         Use::Write => WRITER_IDLE_TIMEOUT,
-        Use::Read => IDLE_TIMEOUT,
+        Use::Read | Use::Scan => IDLE_TIMEOUT,
     }
 }
 
@@ -136,7 +142,7 @@ fn mysql_session(purpose: Use) -> [&'static str; 3] {
             "SET SESSION TRANSACTION ISOLATION LEVEL read committed",
             "SET SESSION wait_timeout = 30",
         ),
-        Use::Read => (
+        Use::Read | Use::Scan => (
             "SET SESSION TRANSACTION ISOLATION LEVEL repeatable read",
             "SET SESSION wait_timeout = 180",
         ),
@@ -154,7 +160,7 @@ fn postgres_session(purpose: Use) -> &'static str {
              SET idle_in_transaction_session_timeout = '10s'; \
              SET default_transaction_isolation = 'read committed'"
         }
-        Use::Read => {
+        Use::Read | Use::Scan => {
             "SET lock_timeout = '1s'; SET statement_timeout = '60s'; \
              SET idle_in_transaction_session_timeout = '90s'; \
              SET default_transaction_isolation = 'repeatable read'"

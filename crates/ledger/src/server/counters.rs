@@ -179,7 +179,7 @@ pub(super) async fn read(
                ORDER BY second, node LIMIT ?";
     let mut steps = Steps::new(step_seconds);
     let (mut second, mut node) = (first_second(from).saturating_sub(1), i64::MAX);
-    let mut reader = inner.long_reader().await?;
+    let mut reader = inner.scanner().await?;
     loop {
         let to = first_second(to);
         let values = values![campaign.0, to, second, node, second, second, node, PAGE];

@@ -33,6 +33,7 @@ pub(super) struct Inner {
     pub(super) clock: LedgerClock,
     writers: Pool,
     readers: Pool,
+    scanners: Pool,
     texts: Arc<Texts>,
     /// Bundles without an unclaimed packet: once so, for ever so.
     pub(super) finished: Finished,
@@ -80,29 +81,35 @@ impl Inner {
 
     /// Begins a transaction that sees one instant of the books.
     pub(super) async fn snapshot(&self) -> Result<Tx, Fail> {
+        self.snapshot_of(&self.readers).await
+    }
+
+    /// As [`Self::snapshot`], of very many rows.
+    pub(super) async fn long_snapshot(&self) -> Result<Tx, Fail> {
+        self.snapshot_of(&self.scanners).await
+    }
+
+    async fn snapshot_of(&self, pool: &Pool) -> Result<Tx, Fail> {
         let begin = match self.dialect() {
             Dialect::MySql => "START TRANSACTION WITH CONSISTENT SNAPSHOT",
             Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         };
         self.count_transaction();
         let deadline = Instant::now() + SNAPSHOT_TIMEOUT;
-        let (tx, _) = self.readers.begin(&self.texts, begin, deadline).await?;
+        let (tx, _) = pool.begin(&self.texts, begin, deadline).await?;
         Ok(tx)
     }
 
     /// A connection for single statements that read a few rows by their keys.
     pub(super) async fn reader(&self) -> Result<Conn, Fail> {
-        self.reader_for(STATEMENT_TIMEOUT).await
+        self.count_transaction();
+        self.readers.acquire(&self.texts, STATEMENT_TIMEOUT).await
     }
 
     /// As [`Self::reader`], for statements that go through very many rows.
-    pub(super) async fn long_reader(&self) -> Result<Conn, Fail> {
-        self.reader_for(SNAPSHOT_TIMEOUT).await
-    }
-
-    async fn reader_for(&self, timeout: Duration) -> Result<Conn, Fail> {
+    pub(super) async fn scanner(&self) -> Result<Conn, Fail> {
         self.count_transaction();
-        self.readers.acquire(&self.texts, timeout).await
+        self.scanners.acquire(&self.texts, SNAPSHOT_TIMEOUT).await
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -143,6 +150,7 @@ impl ServerLedger {
     ) -> Result<Self, OpenError> {
         let writers = connect::pool(url, Use::Write)?;
         let readers = connect::pool(url, Use::Read)?;
+        let scanners = connect::pool(url, Use::Scan)?;
         let texts = Arc::new(Texts::default());
         let offset = Arc::new(OffsetClock::new(clock));
         let opening = async {
@@ -163,6 +171,7 @@ impl ServerLedger {
                 clock: LedgerClock::new(offset.clone(), floor),
                 writers,
                 readers,
+                scanners,
                 texts,
                 finished: Finished::default(),
                 _measured: offset,
@@ -175,6 +184,7 @@ impl ServerLedger {
     pub async fn close(self) {
         self.inner.writers.close().await;
         self.inner.readers.close().await;
+        self.inner.scanners.close().await;
     }
 }
 

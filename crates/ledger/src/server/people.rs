@@ -150,7 +150,7 @@ pub(super) async fn users(
 /// See [`crate::Ledger::users_count`].
 pub(super) async fn count(inner: &Inner) -> Result<u64, Fail> {
     let sql = "SELECT count(*) FROM users";
-    let mut reader = inner.long_reader().await?;
+    let mut reader = inner.scanner().await?;
     let count = reader.fetch_one(sql, &[]).await?.int(0)?;
     Ok(codec::count(count)?)
 }

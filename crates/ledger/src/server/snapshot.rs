@@ -34,7 +34,7 @@ pub(super) async fn totals(inner: &Inner, campaign: CampaignNo) -> Result<Totals
 
 /// See [`crate::Ledger::audit_snapshot`].
 pub(super) async fn audit(inner: &Inner, id: CampaignId) -> Result<Option<AuditSnapshot>, Fail> {
-    let mut snapshot = inner.snapshot().await?;
+    let mut snapshot = inner.long_snapshot().await?;
     let read = read(inner, &mut snapshot, id).await?;
     snapshot.rollback().await?;
     Ok(read)

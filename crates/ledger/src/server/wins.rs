@@ -135,7 +135,7 @@ pub(super) async fn page(
     }
     sql.push_str(" ORDER BY wave, idx LIMIT ?");
     values.push(Value::from(query.limit));
-    let mut reader = inner.long_reader().await?;
+    let mut reader = inner.scanner().await?;
     let rows = reader.fetch_all(&sql, &values).await?;
     rows.iter().map(winner).collect()
 }
@@ -193,7 +193,7 @@ pub(super) async fn has_claim(
 ) -> Result<bool, Fail> {
     let sql = "SELECT idx FROM claims WHERE campaign_no = ? AND claim_id = ? LIMIT 1";
     let values = values![campaign.0, id.0.as_bytes()];
-    let mut reader = inner.long_reader().await?;
+    let mut reader = inner.scanner().await?;
     let found = reader.fetch_optional(sql, &values).await?;
     Ok(found.is_some())
 }
@@ -202,7 +202,7 @@ pub(super) async fn has_claim(
 pub(super) async fn amounts(inner: &Inner, campaign: CampaignNo) -> Result<Vec<(Fen, u64)>, Fail> {
     let sql = "SELECT amount, count(*) FROM claims WHERE campaign_no = ? \
                GROUP BY amount ORDER BY amount";
-    let mut reader = inner.long_reader().await?;
+    let mut reader = inner.scanner().await?;
     let rows = reader.fetch_all(sql, &values![campaign.0]).await?;
     let pair = |row: &Row| {
         let (amount, count) = (row.int(0)?, row.int(1)?);

@@ -122,7 +122,7 @@ pub(super) async fn stranded(
     regardless: bool,
     limit: u32,
 ) -> Result<Vec<BundleKey>, Fail> {
-    let mut snapshot = inner.snapshot().await?;
+    let mut snapshot = inner.long_snapshot().await?;
     let (claims, _) = fence_sums(&mut snapshot, campaign).await?;
     let open: Vec<Wave> = waves::of_campaign(&mut snapshot, campaign)
         .await?

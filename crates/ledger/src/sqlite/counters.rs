@@ -123,7 +123,7 @@ pub(super) async fn read(
     .bind(campaign.0)
     .bind(first_second(from))
     .bind(first_second(to))
-    .fetch_all(&mut *inner.reader().await?)
+    .fetch_all(&mut *inner.scanner().await?)
     .await?;
     let mut steps = Steps::new(step_seconds);
     for row in rows {

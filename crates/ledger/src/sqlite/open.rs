@@ -33,8 +33,11 @@ pub const FILE: &str = "hongbao.db";
 pub const UNFINISHED: &str = "hongbao.db.restoring";
 /// The file whose lock keeps a second process out of a data directory.
 const LOCK: &str = "lock";
-/// Connections that read. Each has a thread and a page cache of its own.
+/// Connections that read a few rows. Each has a thread and a page cache of its own.
 const READERS_MAX: u32 = 3;
+/// Connections that go through very many rows, apart from the others: a wave must not wait for
+/// searches and audits.
+const SCANNERS_MAX: u32 = 2;
 
 /// Why a ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +101,7 @@ pub(super) struct Inner {
     pub(super) clock: LedgerClock,
     pub(super) writer: Arc<Writer>,
     readers: SqlitePool,
+    scanners: SqlitePool,
     /// Bundles without an unclaimed packet: once so, for ever so.
     pub(super) finished: Finished,
     /// Locked for as long as the ledger is open.
@@ -115,6 +119,18 @@ impl Inner {
     pub(super) async fn snapshot(&self) -> Result<sqlx::Transaction<'static, Sqlite>, Fail> {
         count_call();
         Ok(self.readers.begin().await?)
+    }
+
+    /// As [`Self::reader`], to go through very many rows.
+    pub(super) async fn scanner(&self) -> Result<PoolConnection<Sqlite>, Fail> {
+        count_call();
+        Ok(self.scanners.acquire().await?)
+    }
+
+    /// As [`Self::snapshot`], of very many rows.
+    pub(super) async fn long_snapshot(&self) -> Result<sqlx::Transaction<'static, Sqlite>, Fail> {
+        count_call();
+        Ok(self.scanners.begin().await?)
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -212,6 +228,7 @@ impl SqliteLedger {
             tracing::warn!(%error, "the ledger was not closed properly");
         }
         self.inner.readers.close().await;
+        self.inner.scanners.close().await;
     }
 
     fn start(inner: Inner) -> Self {
@@ -224,18 +241,21 @@ impl SqliteLedger {
 
 impl Inner {
     fn new(options: SqliteConnectOptions, clock: LedgerClock, lock: File) -> Self {
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS_MAX)
-            .min_connections(0)
-            .idle_timeout(std::time::Duration::from_secs(60))
-            .test_before_acquire(false)
-            .connect_lazy_with(
-                options
-                    .clone()
-                    .pragma("cache_size", "-2000")
-                    .row_buffer_size(1_024)
-                    .thread_name(|n| format!("ledger-read-{n}")),
-            );
+        let pool = |max, name: &'static str| {
+            SqlitePoolOptions::new()
+                .max_connections(max)
+                .min_connections(0)
+                .idle_timeout(std::time::Duration::from_secs(60))
+                .test_before_acquire(false)
+                .connect_lazy_with(
+                    options
+                        .clone()
+                        .pragma("cache_size", "-2000")
+                        .row_buffer_size(1_024)
+                        .thread_name(move |n| format!("ledger-{name}-{n}")),
+                )
+        };
+        let (readers, scanners) = (pool(READERS_MAX, "read"), pool(SCANNERS_MAX, "scan"));
         let writer = options
             .pragma("cache_size", "-16000")
             .thread_name(|n| format!("ledger-write-{n}"));
@@ -243,6 +263,7 @@ impl Inner {
             clock,
             writer: Arc::new(Writer::new(writer)),
             readers,
+            scanners,
             finished: Finished::default(),
             _lock: lock,
         }

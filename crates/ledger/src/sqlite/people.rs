@@ -140,7 +140,7 @@ pub(super) async fn users(
 /// See [`crate::Ledger::users_count`].
 pub(super) async fn count(inner: &Inner) -> Result<u64, Fail> {
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
-        .fetch_one(&mut *inner.reader().await?)
+        .fetch_one(&mut *inner.scanner().await?)
         .await?;
     Ok(codec::count(count)?)
 }

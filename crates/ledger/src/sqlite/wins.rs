@@ -182,7 +182,7 @@ pub(super) async fn page(
     .bind(exact.map(|packet| i64::from(packet.wave)))
     .bind(exact.map(|packet| i64::from(packet.index)))
     .bind(i64::from(query.limit))
-    .fetch_all(&mut *inner.reader().await?)
+    .fetch_all(&mut *inner.scanner().await?)
     .await?;
     rows.iter().map(winner).collect()
 }
@@ -247,7 +247,7 @@ pub(super) async fn has_claim(
     )
     .bind(campaign.0)
     .bind(&id.0.as_bytes()[..])
-    .fetch_one(&mut *inner.reader().await?)
+    .fetch_one(&mut *inner.scanner().await?)
     .await?;
     Ok(found)
 }
@@ -258,7 +258,7 @@ pub(super) async fn amounts(inner: &Inner, campaign: CampaignNo) -> Result<Vec<(
         "SELECT amount, count(*) FROM claims WHERE campaign_no = ? GROUP BY amount ORDER BY amount",
     )
     .bind(campaign.0)
-    .fetch_all(&mut *inner.reader().await?)
+    .fetch_all(&mut *inner.scanner().await?)
     .await?;
     let pair = |row: &SqliteRow| {
         Ok((
