@@ -18,6 +18,8 @@ use rules::{CampaignId, Shares};
 /// How many bundles are sealed and sent in one call: few enough for a queue that takes 16 messages
 /// at a time, and each of these batches slowly.
 const BUNDLES_PER_SEND: usize = 64;
+/// How soon bundles that could not be sent are tried again.
+const SENT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How long one call to the queue may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many packets' amounts are kept for the next wave of the same tranche: about 20 MB.
@@ -170,11 +172,18 @@ impl Issuer {
         let sealer = BundleSealer::new(&campaign.seed);
         let name = QueueName::of(campaign.id);
         for keys in keys.chunks(BUNDLES_PER_SEND) {
-            let bodies = keys.iter().map(|key| {
-                let bundle = bundle(campaign.id, wave, key, &shares);
-                sealer.encode(&bundle)
-            });
-            bounded(self.queue.send(&name, bodies.collect())).await?;
+            let send = || {
+                let bodies = keys.iter().map(|key| {
+                    let bundle = bundle(campaign.id, wave, key, &shares);
+                    sealer.encode(&bundle)
+                });
+                bounded(self.queue.send(&name, bodies.collect()))
+            };
+            // Once more before all of the wave would be sent anew: what was sent twice does no harm.
+            if send().await.is_err() {
+                tokio::time::sleep(SENT_AGAIN_AFTER).await;
+                send().await?;
+            }
         }
         metrics::counter!("hongbao_bundles_sent_total").increment(keys.len() as u64);
         Ok(())

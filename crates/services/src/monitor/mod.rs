@@ -185,7 +185,7 @@ impl Monitor {
             random: tools.random,
             counters: OnceLock::new(),
             settings,
-            locks: CampaignLocks::new(),
+            locks: CampaignLocks::default(),
             open_campaigns: Arc::default(),
             passwords: Passwords::new(),
             tries: LoginTries::new(),

@@ -22,8 +22,11 @@ use super::{
 
 /// How long it sleeps at most: the fallback for a change that was not announced.
 const SLEEP_MAX: Duration = Duration::from_millis(250);
-/// How many campaigns are worked on at the same time.
-const JOBS_MAX: usize = 4;
+/// How many campaigns' waves are opened at the same time.
+const OPENING_MAX: usize = 4;
+/// How many campaigns are closed at the same time. Apart from the others: closing needs no queue,
+/// and must not wait for jobs that wait for one.
+const CLOSING_MAX: usize = 4;
 /// The wait after a first failure, and after work that turned out to be done; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
@@ -75,7 +78,7 @@ struct Scheduler {
     monitor: Arc<Monitor>,
     /// The campaigns that jobs are under way for: one each.
     jobs: JoinSet<(CampaignId, bool)>,
-    busy: HashMap<CampaignId, task::Id>,
+    busy: HashMap<CampaignId, (task::Id, Due)>,
     pauses: HashMap<CampaignId, Pause>,
 }
 
@@ -98,7 +101,7 @@ pub(crate) async fn run(monitor: Arc<Monitor>, stop: CancellationToken) {
                 Ok((campaign, moved_on)) => scheduler.finished(campaign, moved_on),
                 Err(error) => {
                     tracing::error!(%error, "a scheduled job panicked");
-                    let of = |(_, id): &(&CampaignId, &task::Id)| **id == error.id();
+                    let of = |(_, (id, _)): &(&CampaignId, &(task::Id, Due))| *id == error.id();
                     if let Some((&campaign, _)) = scheduler.busy.iter().find(of) {
                         scheduler.finished(campaign, false);
                     }
@@ -119,12 +122,16 @@ impl Scheduler {
         self.pauses
             .retain(|id, _| campaigns.iter().any(|campaign| campaign.id == *id));
         let mut sleep = SLEEP_MAX;
+        let mut ready = Vec::new();
         for campaign in campaigns {
             if self.busy.contains_key(&campaign.id) {
                 continue;
             }
-            let paused_until = self.pauses.get(&campaign.id).map(|pause| pause.until);
-            let pause = paused_until.map(|until| until.saturating_duration_since(Instant::now()));
+            let pause = self.pauses.get(&campaign.id);
+            let (until, tried_for) = pause.map_or((None, Duration::ZERO), |pause| {
+                (Some(pause.until), pause.length)
+            });
+            let pause = until.map(|until| until.saturating_duration_since(Instant::now()));
             let pause = pause.unwrap_or(Duration::ZERO);
             let Some(due) = due(&campaign, now) else {
                 let micros = next_due_at(&campaign).since(now);
@@ -132,14 +139,34 @@ impl Scheduler {
                 sleep = sleep.min(Duration::from_micros(micros.max(1_000)));
                 continue;
             };
-            if !pause.is_zero() {
+            if pause.is_zero() {
+                ready.push((tried_for, next_due_at(&campaign), campaign.id, due));
+            } else {
                 sleep = sleep.min(pause);
-            } else if self.jobs.len() < JOBS_MAX {
-                let job = work(self.monitor.clone(), lead, campaign.id, due);
-                self.busy.insert(campaign.id, self.jobs.spawn(job).id());
+            }
+        }
+        // What has not failed before goes first, and of that what was due first: campaigns whose
+        // queue does not answer must not take every place again and again.
+        ready.sort_unstable_by_key(|&(tried_for, due_at, id, _)| (tried_for, due_at, id));
+        for (_, _, id, due) in ready {
+            if self.has_place_for(due) {
+                let job = work(self.monitor.clone(), lead, id, due);
+                self.busy.insert(id, (self.jobs.spawn(job).id(), due));
             }
         }
         sleep
+    }
+
+    fn has_place_for(&self, due: Due) -> bool {
+        let is_close = |due| due == Due::Close;
+        let alike = self.busy.values();
+        let alike = alike.filter(|(_, other)| is_close(*other) == is_close(due));
+        let max = if is_close(due) {
+            CLOSING_MAX
+        } else {
+            OPENING_MAX
+        };
+        alike.count() < max
     }
 
     fn finished(&mut self, campaign: CampaignId, moved_on: bool) {

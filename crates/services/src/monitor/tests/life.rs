@@ -103,6 +103,34 @@ async fn the_scheduler_opens_waves_when_due_and_closes_at_the_end() {
     assert_eq!(patch.refusal(), (409, "campaign_ended".into()));
 }
 
+/// Waves that wait, for a queue that does not answer perhaps, keep no campaign from its end.
+#[tokio::test]
+async fn a_close_needs_no_place_of_a_wave() {
+    let bench = Bench::new().await;
+    let mut held = Vec::new();
+    let mut stuck = Vec::new();
+    for _ in 0..6 {
+        let campaign = bench
+            .create(terms_with("interval_seconds", json!(1_000)))
+            .await;
+        let id = id_of(&campaign);
+        let campaign = bench.ledger.campaign(id.parse().unwrap()).await;
+        let no = campaign.unwrap().expect("it was created").no;
+        held.push(bench.monitor.locks.lock(no).await);
+        stuck.push(id);
+    }
+    let ends_at = bench.ledger.now().plus_seconds(500);
+    let short = with(terms_with("batches", json!(1)), "ends_at", json!(ends_at));
+    let ends = id_of(&bench.create(short).await);
+    bench.run();
+    bench.clock.forward_seconds(1_000);
+    until(&bench, &ends, |c| c["state"] == "ended").await;
+    drop(held);
+    for id in &stuck {
+        until(&bench, id, |c| c["packets_issued"] == 7).await;
+    }
+}
+
 #[tokio::test]
 async fn no_wave_opens_while_paused_and_the_rest_shifts() {
     let bench = Bench::new().await;
