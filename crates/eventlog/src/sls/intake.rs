@@ -37,6 +37,8 @@ struct Held {
     node: String,
     /// Whole lines.
     lines: Vec<u8>,
+    /// There is no room for single lines: what comes is counted.
+    folding: bool,
     folded: HashMap<(CampaignId, Outcome), Folded>,
 }
 
@@ -70,7 +72,7 @@ impl Intake {
         weight: u64,
     ) {
         let mut held = self.0.held();
-        if held.lines.len() + line.len() <= BYTES_MAX {
+        if !held.folding && held.lines.len() + line.len() <= BYTES_MAX {
             held.lines.extend_from_slice(line);
             return;
         }
@@ -103,19 +105,18 @@ impl Waiting {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All lines that wait, whole ones.
-    pub(super) fn take(&self) -> Vec<u8> {
+    /// All lines that wait, whole ones. What comes after is counted only, if `folding`.
+    pub(super) fn take(&self, folding: bool) -> Vec<u8> {
         let mut held = self.held();
+        held.folding = folding;
         let mut lines = std::mem::take(&mut held.lines);
         held.take_folded(&mut lines);
         lines
     }
 
-    /// The lines of what was counted, and no others.
-    pub(super) fn take_folded(&self) -> Vec<u8> {
-        let mut lines = Vec::new();
-        self.held().take_folded(&mut lines);
-        lines
+    /// Whether single lines wait.
+    pub(super) fn has_lines(&self) -> bool {
+        !self.held().lines.is_empty()
     }
 }
 
@@ -165,17 +166,21 @@ mod tests {
         }
         let (first, second) = (fitting + 1, fitting + 2);
         let expected = BTreeSet::from([(first, 15), (second, 15)]);
-        assert_eq!(folded(&waiting.take_folded()), expected);
-        // Lines that wait are still there, and still leave no room.
-        push(&intake, fitting + 11, 1, 4);
-        let lines = waiting.take();
-        assert_eq!(folded(&lines), BTreeSet::from([(fitting + 11, 4)]));
+        assert!(waiting.has_lines());
+        let lines = waiting.take(true);
+        assert_eq!(folded(&lines), expected);
         assert_eq!(
             lines.iter().filter(|&&b| b == b'x').count() as u64,
             fitting * 999
         );
+        // There is no room for single lines behind it: what comes is counted.
+        push(&intake, fitting + 11, 1, 4);
+        assert!(!waiting.has_lines());
+        let lines = waiting.take(false);
+        assert_eq!(folded(&lines), BTreeSet::from([(fitting + 11, 4)]));
         push(&intake, fitting + 12, 1, 1);
-        assert_eq!(folded(&waiting.take()), BTreeSet::new());
+        assert!(waiting.has_lines());
+        assert_eq!(folded(&waiting.take(false)), BTreeSet::new());
         assert_eq!(shared.stats().grabs_folded, 34);
     }
 
@@ -191,6 +196,6 @@ mod tests {
             push(&intake, seq, u128::from(seq), 2);
         }
         assert_eq!(shared.stats().grabs_lost, 10);
-        assert_eq!(folded(&waiting.take()).len(), FOLDED_MAX);
+        assert_eq!(folded(&waiting.take(false)).len(), FOLDED_MAX);
     }
 }

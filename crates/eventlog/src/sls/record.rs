@@ -7,11 +7,10 @@ use aliyun::sls::{
 use rules::Timestamp;
 use serde_json::{Map, Value};
 
-/// The service takes no older logs (a week), nor later ones (a quarter of an hour): lines
-/// beyond that, less an hour or a minute for the way, are dated now. Their own time stays in
-/// the field `time`.
+/// The service takes no older logs than a week: lines beyond that, less an hour for the way, are
+/// dated now, and so are those that seem to be later than now. Their own time stays in the field
+/// `time`.
 const PAST_SECONDS: i64 = 167 * 3_600;
-const FUTURE_SECONDS: i64 = 14 * 60;
 
 /// Fields of numbers.
 const NUMBERS: [&str; 5] = ["seq", "weight", "amount", "latency_micros", "count"];
@@ -44,7 +43,7 @@ pub(super) fn read(line: &[u8], now: Timestamp) -> Option<Record> {
     let weight = fields.get("weight")?.as_u64()?;
     let at: Timestamp = fields.get("time")?.as_str()?.parse().ok()?;
     let age = now.since(at).div_euclid(1_000_000);
-    let dated = if (-FUTURE_SECONDS..=PAST_SECONDS).contains(&age) {
+    let dated = if (0..=PAST_SECONDS).contains(&age) {
         at
     } else {
         now

@@ -90,7 +90,7 @@ impl Ship {
         }
         let mut spool = spool.into_inner();
         // Room or not: what is not taken now is gone.
-        spool.add(&self.waiting.take(), Instant::now());
+        spool.add(&self.waiting.take(false), Instant::now());
         let unkept = spool.keep();
         let grabs: u64 = unkept.iter().map(|lines| self.pack(lines).grabs).sum();
         if grabs > 0 {
@@ -125,10 +125,14 @@ impl Ship {
         let now = Instant::now();
         let folded_before = self.folded_at.get();
         if spool.has_room() {
-            spool.add(&self.waiting.take(), now);
-        } else if spool.has_reserve() && now.duration_since(folded_before) >= FOLDED_EVERY {
-            spool.add(&self.waiting.take_folded(), now);
-            self.folded_at.set(now);
+            spool.add(&self.waiting.take(false), now);
+        } else if spool.has_reserve() {
+            // The single lines that came before there was no room, at once; then counts only.
+            let due = now.duration_since(folded_before) >= FOLDED_EVERY;
+            if due || self.waiting.has_lines() {
+                spool.add(&self.waiting.take(true), now);
+                self.folded_at.set(now);
+            }
         }
         spool.close_batch(now, self.closing());
         let bytes = spool.bytes();

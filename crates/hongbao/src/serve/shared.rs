@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use aws_lc_rs::{digest, hmac};
-use eventlog::AccessLog;
+use eventlog::{AccessLog, AccessLogOptions, sls::Intake};
 use ledger::{Ledger, NodeId};
 use queue::Queue;
+use rules::{Clock, Timestamp};
 use services::{
     account::{
         self, Account,
@@ -41,6 +42,8 @@ use crate::{
     secrets::Secrets,
 };
 
+/// Misses logged singly each second, when nothing else is said.
+const LOGGED_MISSES_PER_SECOND: u32 = 200;
 /// Logins a minute and address, when nothing else is said.
 const LOGINS_PER_MINUTE: u32 = 120;
 /// How long the account service may say no before it counts as away: longer than a replica says so
@@ -51,6 +54,15 @@ const ACCOUNT_AWAY_AFTER: Duration = Duration::from_secs(5);
 const LEASE_ALONE: Duration = Duration::from_secs(600);
 /// How long one of several leads without renewing: how long a dead leader is waited for.
 const LEASE_OF_SEVERAL: Duration = Duration::from_secs(5);
+
+/// The time by which grabs are judged, so that every line of the log is dated alike.
+struct LedgerTime(Arc<dyn Ledger>);
+
+impl Clock for LedgerTime {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
 
 /// What the services of a process share.
 pub(super) struct Shared<'a> {
@@ -139,6 +151,20 @@ impl<'a> Shared<'a> {
         // Where grabs go on without it, the balancer need not know that it is away.
         let watched = (when_down == WhenDown::Refuse).then_some(verifier);
         Ok((Admission::Asked(asked), watched))
+    }
+
+    /// Where outcomes are logged, and shipped through `intake`.
+    pub(super) fn access_log(&self, intake: Option<Intake>) -> anyhow::Result<AccessLog> {
+        let path = self.settings.access_log();
+        let misses = self.settings.logged_misses_per_second;
+        let options = AccessLogOptions {
+            misses_per_second_max: misses.unwrap_or(LOGGED_MISSES_PER_SECOND),
+            path: path.clone(),
+            ..AccessLogOptions::default()
+        };
+        let time = Arc::new(LedgerTime(self.ledger.clone()));
+        AccessLog::open_shipped(options, self.node.0, time, intake)
+            .with_context(|| format!("cannot write the access log {}", path.display()))
     }
 
     /// The service.
@@ -336,12 +362,11 @@ fn tokens(settings: &Settings, secrets: &Secrets) -> anyhow::Result<Tokens> {
 
 fn login_limiter(settings: &Settings) -> Option<Arc<RateLimiter>> {
     let per_minute = settings.logins_per_minute.unwrap_or(LOGINS_PER_MINUTE);
-    let burst = std::num::NonZeroU32::new(per_minute)?;
-    let per_second = std::num::NonZeroU32::new(per_minute.div_ceil(60))?;
+    let per_minute = std::num::NonZeroU32::new(per_minute)?;
     let limit_loopback = settings.limit_loopback.unwrap_or(false);
     Some(RateLimiter::new(RateLimit {
-        per_second,
-        burst,
+        per_minute,
+        burst: per_minute,
         limit_loopback,
     }))
 }

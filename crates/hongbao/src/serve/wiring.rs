@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::Context as _;
 use eventlog::{
-    AccessLog, AccessLogOptions,
+    AccessLog,
     sls::{Intake, Shipper, StartError},
 };
-use ledger::{Durability, Ledger, LedgerError, NodeId, SystemClock};
+use ledger::{Durability, Ledger, LedgerError};
 use metrics_exporter_prometheus::PrometheusHandle;
 use services::{
     account::Account,
@@ -34,8 +34,6 @@ use crate::{
     telemetry,
 };
 
-/// Misses logged singly each second, when nothing else is said.
-const LOGGED_MISSES_PER_SECOND: u32 = 200;
 /// How long a process with a queue of its own waits for the lead of one that has died.
 const LEADS_WITHIN: Duration = Duration::from_secs(10);
 /// How often it asks.
@@ -95,7 +93,7 @@ impl Node {
             watched = verifier.filter(|_| plan.account.is_some());
             let intake;
             (shipper, intake) = shipper_of(plan, settings).await?;
-            let log = Arc::new(access_log_of(settings, shared.node, intake)?);
+            let log = Arc::new(shared.access_log(intake)?);
             let node = shared.redpacket(admission, log.clone());
             reader.follow(node.clone());
             (access_log, redpacket) = (Some(log), Some(node));
@@ -276,22 +274,6 @@ async fn ship_the_rest(log: Arc<AccessLog>, shipper: Shipper) {
         ),
         Err(error) => tracing::error!(%error, "shipping the last of the log has panicked"),
     }
-}
-
-fn access_log_of(
-    settings: &Settings,
-    node: NodeId,
-    intake: Option<Intake>,
-) -> anyhow::Result<AccessLog> {
-    let path = settings.access_log();
-    let misses = settings.logged_misses_per_second;
-    let options = AccessLogOptions {
-        misses_per_second_max: misses.unwrap_or(LOGGED_MISSES_PER_SECOND),
-        path: path.clone(),
-        ..AccessLogOptions::default()
-    };
-    AccessLog::open_shipped(options, node.0, Arc::new(SystemClock), intake)
-        .with_context(|| format!("cannot write the access log {}", path.display()))
 }
 
 /// Whether the ledger answers.

@@ -93,7 +93,10 @@ pub(super) async fn create(
     }
     account.backoff.check(client, Instant::now())?;
     let code = Code::new(&request.code.0).map_err(|refusal| ApiError::invalid("code", refusal))?;
-    let Some(user) = user_of(&account, &code).await? else {
+    let user = user_of(&account, &code).await?;
+    // Again, before anything is told: of many that came together, the first have failed by now.
+    account.backoff.check(client, Instant::now())?;
+    let Some(user) = user else {
         account.backoff.failed(client, Instant::now());
         metrics::counter!("hongbao_logins_failed_total").increment(1);
         let message = "nobody is registered with this code";

@@ -34,8 +34,8 @@ const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// How many requests an address may send.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
-    /// Requests per second that are let through for ever.
-    pub per_second: NonZeroU32,
+    /// Requests per minute that are let through for ever.
+    pub per_minute: NonZeroU32,
     /// Requests that are let through at once after a rest.
     pub burst: NonZeroU32,
     /// Whether clients on this machine are limited too; by default they are not.
@@ -61,7 +61,7 @@ impl RateLimiter {
     }
 
     fn with_room_for(limit: RateLimit, addresses_max: usize) -> Self {
-        let quota = Quota::per_second(limit.per_second).allow_burst(limit.burst);
+        let quota = Quota::per_minute(limit.per_minute).allow_burst(limit.burst);
         Self {
             limiter: DefaultKeyedRateLimiter::dashmap(quota),
             clock: DefaultClock::default(),
@@ -142,7 +142,7 @@ mod tests {
 
     fn limiter(limit_loopback: bool, room: usize) -> RateLimiter {
         let limit = RateLimit {
-            per_second: NonZeroU32::MIN,
+            per_minute: NonZeroU32::new(60).expect("not zero"),
             burst: NonZeroU32::new(2).unwrap(),
             limit_loopback,
         };
