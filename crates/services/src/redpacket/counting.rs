@@ -11,7 +11,10 @@ use std::{
 
 use ledger::{CampaignNo, Counts, LedgerError};
 use rules::{Tally, Timestamp};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Redpacket, telling::Telling};
@@ -123,6 +126,8 @@ impl Counting {
     /// Saves each second until `stopping` is done, then once more, and ends the epoch.
     pub async fn run(mut self, stopping: CancellationToken) {
         let mut each = tokio::time::interval(SAVE_EVERY);
+        // After a save that took long, one and not all that were missed.
+        each.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut waiting = Vec::new();
         loop {
             tokio::select! {

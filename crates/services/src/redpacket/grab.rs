@@ -25,7 +25,7 @@ use super::{
     Redpacket,
     committer::{Claim, Claimed},
     courier::Reply,
-    outcome::{Answer, note, respond},
+    outcome::{Answer, Unanswered, respond},
     rain::{Rain, View},
     stock::Patience,
     tap::Tap,
@@ -83,8 +83,9 @@ pub async fn grab(
         now,
         deadline: started + ANSWER_WITHIN,
     };
+    let unanswered = Unanswered::begin(node, &rain, &ask, started);
     let answer = decide(node, &rain, &ask).await;
-    note(node, &rain, &ask, &answer, started);
+    unanswered.answered(&answer);
     respond(&rain, &answer)
 }
 

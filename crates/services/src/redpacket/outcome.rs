@@ -27,6 +27,53 @@ pub(super) enum Answer {
     Unavailable,
 }
 
+/// A grab whose answer takes a wait. Dropped before that is there, because its user has gone away,
+/// it is counted as undecided: that is all that anybody was told.
+pub(super) struct Unanswered<'a> {
+    node: &'a Redpacket,
+    rain: &'a Rain,
+    ask: &'a Ask<'a>,
+    from: Instant,
+    answered: bool,
+}
+
+impl<'a> Unanswered<'a> {
+    pub(super) fn begin(
+        node: &'a Redpacket,
+        rain: &'a Rain,
+        ask: &'a Ask<'a>,
+        from: Instant,
+    ) -> Self {
+        Self {
+            node,
+            rain,
+            ask,
+            from,
+            answered: false,
+        }
+    }
+
+    /// Notes what it was answered.
+    pub(super) fn answered(mut self, answer: &Answer) {
+        self.answered = true;
+        note(self.node, self.rain, self.ask, answer, self.from);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            note(
+                self.node,
+                self.rain,
+                self.ask,
+                &Answer::Unavailable,
+                self.from,
+            );
+        }
+    }
+}
+
 /// Counts and logs the outcome, without blocking.
 pub(super) fn note(node: &Redpacket, rain: &Rain, ask: &Ask<'_>, answer: &Answer, from: Instant) {
     let latency_micros = u64::try_from(from.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{
     Redpacket, answer,
     grab::{self, ANSWER_WITHIN, Ask},
-    outcome,
+    outcome::{self, Unanswered},
     rain::Rain,
     tap::Tap,
 };
@@ -122,8 +122,9 @@ impl Waiting {
             now: self.now,
             deadline: self.started + ANSWER_WITHIN,
         };
+        let unanswered = Unanswered::begin(node, &rain, &ask, self.started);
         let known = grab::decide_waiting(node, &rain, &ask).await;
-        outcome::note(node, &rain, &ask, &known, self.started);
+        unanswered.answered(&known);
         let mut answer = Vec::with_capacity(ANSWER_BYTES);
         let view = rain.view();
         with_date(node.ledger.now(), |date| {

@@ -429,6 +429,41 @@ async fn a_grab_without_time_for_a_claim_is_undecided() {
     rig.node.stop().await;
 }
 
+/// A user who goes away before the answer is counted, though nobody is told what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grab_that_nobody_waits_for_is_counted() {
+    let bench = Bench::new().await;
+    let rig = Rig::over(&bench, 1).await;
+    let created = bench
+        .create(json!({
+            "title": "gone", "packets": 5, "batches": 1, "interval_seconds": 0,
+            "currency": "CNY", "split": {"mode": "equal", "amount": 5},
+        }))
+        .await;
+    let id = created["id"].as_str().expect("an id");
+    rig.knows(id).await;
+    let rain = rig
+        .node
+        .rain(id.parse().expect("an id"))
+        .expect("the node knows it");
+    let before = rain.counters.take();
+    assert!(before.is_empty(), "{before:?}");
+    // One by either way.
+    for tap in [1, 2] {
+        let user = format!("user {tap}");
+        let asking = rig.ask(id, &user, Uuid::from_u128(tap), 1);
+        let mut asking = std::pin::pin!(asking);
+        assert!(futures_util::poll!(asking.as_mut()).is_pending());
+    }
+    let counted = rain.counters.take();
+    assert_eq!(
+        counted.outcomes[rules::Outcome::Unavailable.slot()],
+        2,
+        "{counted:?}"
+    );
+    rig.node.stop().await;
+}
+
 /// However many listen, connections are left for grabs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn as_many_listen_as_may() {
