@@ -27,6 +27,8 @@ const API: ApiVersion = ApiVersion(1, 43);
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// How long a call may take that does not wait for a container.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// The same for a container's figures, for which all of a look waits.
+const FIGURES_WITHIN: Duration = Duration::from_secs(3);
 /// How long making or starting a container may take, which a busy machine is slow at.
 const MAKE_WITHIN: Duration = Duration::from_secs(30);
 /// How much longer than a container's own time to stop the call for that may take.
@@ -199,7 +201,8 @@ impl Docker {
         // One look; without `one-shot` Docker takes a second or two for a second one.
         let query = [("stream", "false"), ("one-shot", "true")];
         let call = self.call(Method::GET, &path).await?;
-        let stats: Stats = read(call.query(&query)).await?;
+        let call = call.query(&query).timeout(FIGURES_WITHIN);
+        let stats: Stats = read(call).await?;
         Ok(Reading {
             at,
             daemon_nanos: stats.read.micros().saturating_mul(1_000),

@@ -203,8 +203,10 @@ impl Scaler {
         let now = self.now();
         self.believe(&found, now).await;
         let readings = self.readings(&found).await;
-        // Later than the readings: those are part of the window that ends now.
-        let now = self.now();
+        // The window ends with the newest reading, not when the slowest call has ended: one
+        // container that does not answer must not make all that is known of the others old.
+        let newest = readings.values().map(|reading| reading.at).max();
+        let now = newest.map_or(now, |newest| newest.max(now));
         for (name, wish) in wishes {
             let instances = found.remove(&name).unwrap_or_default();
             let look = Look {

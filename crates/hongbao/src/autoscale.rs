@@ -1,6 +1,7 @@
 //! `hongbao autoscale`: the wiring of the scaler: options, logs, metrics, start and stop.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
@@ -246,12 +247,13 @@ struct Unknown {
 /// The projects to look after: those that were told, or that of the container around us.
 async fn projects(args: &AutoscaleArgs, docker: &Docker) -> Result<Vec<String>, Unknown> {
     let told = args.projects.iter().map(|it| it.trim());
-    let told: Vec<_> = told
+    // Each once: told twice, its containers would be counted twice.
+    let told: BTreeSet<_> = told
         .filter(|it| !it.is_empty())
         .map(str::to_owned)
         .collect();
     if !told.is_empty() {
-        return Ok(told);
+        return Ok(told.into_iter().collect());
     }
     // A container's host name is its id, unless it was given one.
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

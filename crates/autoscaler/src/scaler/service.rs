@@ -392,9 +392,10 @@ impl Service {
         tasks: &TaskTracker,
     ) {
         let reason = decision.reason;
-        if decision.act == Act::Hold
-            || matches!(reason, Reason::Short { .. }) && self.mending.waits(look.now)
-        {
+        // What is lost while others are being added is missed when those are there: two growths at
+        // once would know nothing of each other.
+        let waits = || self.mending.waits(look.now) || !self.growing.is_empty();
+        if decision.act == Act::Hold || matches!(reason, Reason::Short { .. }) && waits() {
             return;
         }
         let is_repeated = self.said.as_ref().is_some_and(|(act, said, _)| {
