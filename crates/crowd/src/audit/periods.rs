@@ -1,8 +1,8 @@
-//! Which wins certainly fall into one period of a win limit.
+//! Which periods of a win limit a win can fall into.
 //!
 //! The API writes times to the millisecond, and which wave a claim saw is decided in the ledger.
-//! A win too close to a boundary could belong to either side, so it is counted in neither: this
-//! never accuses a server wrongly.
+//! A win too close to a boundary could belong to either side, so it is counted against both
+//! together: this never accuses a server wrongly.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,11 @@ use rules::{Per, Timestamp};
 
 use super::{Terms, TermsWaves, Winner};
 
-/// How close to a boundary of seconds a win is left out, in µs: what rounding to the millisecond
-/// can move two times against each other.
+/// How close to a boundary of seconds a win may belong to either side, in µs: what rounding to the
+/// millisecond can move two times against each other.
 const SECONDS_MARGIN_MICROS: i64 = 1_000;
-/// How close to a wave's opening a win is left out, in µs: its row is written before it is seen.
+/// How close to a wave's opening a win may belong to either side, in µs: its row is written before
+/// it is seen.
 const WAVE_MARGIN_MICROS: i64 = 1_000_000;
 
 /// How wins are told apart by period.
@@ -50,48 +51,58 @@ impl Periods {
         }
     }
 
-    /// The period that `at` certainly falls into; `None` close to a boundary.
-    fn period(&self, at: Timestamp) -> Option<i64> {
+    /// The first and the last period that a win at `at` can fall into: one, but for those close to
+    /// a boundary. None precedes the first.
+    fn periods(&self, at: Timestamp) -> (i64, i64) {
         match self {
-            Self::Whole => Some(0),
+            Self::Whole => (0, 0),
             Self::Seconds { start, seconds } => {
                 let length = i64::from(*seconds) * 1_000_000;
                 let since = at.since(*start);
-                let into = since.rem_euclid(length);
-                let inside =
-                    (SECONDS_MARGIN_MICROS..=length - SECONDS_MARGIN_MICROS).contains(&into);
-                inside.then(|| since.div_euclid(length))
+                let period = |since: i64| since.div_euclid(length).max(0);
+                (
+                    period(since - SECONDS_MARGIN_MICROS),
+                    period(since + SECONDS_MARGIN_MICROS),
+                )
             }
             Self::Openings(opened) => {
-                let near = |opening: &Timestamp| at.since(*opening).abs() < WAVE_MARGIN_MICROS;
-                if opened.iter().any(near) {
-                    return None;
-                }
-                i64::try_from(opened.partition_point(|opening| *opening <= at)).ok()
+                let by = |margin| {
+                    let at = at.plus_micros(margin);
+                    let opened = opened.partition_point(|opening| *opening <= at);
+                    i64::try_from(opened).unwrap_or(i64::MAX).max(1)
+                };
+                (by(-WAVE_MARGIN_MICROS), by(WAVE_MARGIN_MICROS))
             }
         }
     }
 
-    /// Users who certainly have more wins than `count` in one period, and in all periods
-    /// together more than all of them allow; by user, with the wins and what is allowed.
+    /// Users who certainly have more wins than `count` in one period, in two that follow one
+    /// another more than twice that, or in all together more than all allow; by user, with the
+    /// wins and what is allowed.
     pub(super) fn above<'a>(&self, winners: &'a [Winner], count: u32) -> Vec<Above<'a>> {
-        let mut in_one: HashMap<(&str, i64), u64> = HashMap::new();
+        // By user and run of periods (the first, and how many): the wins that lie within.
+        let mut within: HashMap<(&str, i64, u64), u64> = HashMap::new();
         let mut in_all: HashMap<&str, u64> = HashMap::new();
         for winner in winners {
             let user = winner.user.as_str();
             *in_all.entry(user).or_default() += 1;
-            if let Some(period) = self.period(winner.claimed_at) {
-                *in_one.entry((user, period)).or_default() += 1;
+            let (first, last) = self.periods(winner.claimed_at);
+            let runs = match last - first {
+                0 => &[(first, 1), (first - 1, 2), (first, 2)][..],
+                1 => &[(first, 2)],
+                _ => &[],
+            };
+            for (first, length) in runs {
+                *within.entry((user, *first, *length)).or_default() += 1;
             }
         }
         let allowed = u64::from(count);
         let mut above: HashMap<&str, Above<'_>> = HashMap::new();
-        let in_one = in_one.into_iter().map(|((user, _), wins)| Above {
+        let within = within.into_iter().map(|((user, _, length), wins)| Above {
             user,
             wins,
-            allowed,
+            allowed: allowed.saturating_mul(length),
         });
-        // Wins close to an opening are in no period, but not more than all periods allow.
         let together = match self {
             Self::Openings(opened) => allowed.saturating_mul(opened.len() as u64),
             Self::Whole | Self::Seconds { .. } => u64::MAX,
@@ -101,8 +112,12 @@ impl Periods {
             wins,
             allowed: together,
         });
-        for one in in_one.chain(in_all).filter(|one| one.wins > one.allowed) {
-            above.entry(one.user).or_insert(one);
+        for one in within.chain(in_all).filter(|one| one.wins > one.allowed) {
+            // The narrowest tells the most.
+            let known = above.entry(one.user).or_insert_with(|| one.clone());
+            if one.allowed < known.allowed {
+                *known = one;
+            }
         }
         let mut above: Vec<_> = above.into_values().collect();
         above.sort_unstable_by_key(|one| one.user);
@@ -111,7 +126,7 @@ impl Periods {
 }
 
 /// A user above the limit.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Above<'a> {
     pub(super) user: &'a str,
     pub(super) wins: u64,
@@ -129,41 +144,59 @@ mod tests {
     }
 
     #[test]
-    fn seconds_count_from_the_start_and_boundaries_are_left_out() {
+    fn seconds_count_from_the_start_and_boundaries_are_of_both_sides() {
         let periods = Periods::Seconds {
             start: at(5 * SECOND),
             seconds: 10,
         };
-        assert_eq!(periods.period(at(6 * SECOND)), Some(0));
-        assert_eq!(periods.period(at(14 * SECOND)), Some(0));
-        assert_eq!(periods.period(at(15 * SECOND)), None);
-        assert_eq!(periods.period(at(16 * SECOND)), Some(1));
+        assert_eq!(periods.periods(at(5 * SECOND)), (0, 0));
+        assert_eq!(periods.periods(at(6 * SECOND)), (0, 0));
+        assert_eq!(periods.periods(at(14 * SECOND)), (0, 0));
+        assert_eq!(periods.periods(at(15 * SECOND)), (0, 1));
+        assert_eq!(periods.periods(at(16 * SECOND)), (1, 1));
     }
 
     #[test]
     fn a_wave_counts_until_the_next_opens() {
         let periods = Periods::Openings(vec![at(0), at(10 * SECOND)]);
-        assert_eq!(periods.period(at(5 * SECOND)), Some(1));
-        assert_eq!(periods.period(at(10 * SECOND + 1)), None);
-        assert_eq!(periods.period(at(12 * SECOND)), Some(2));
+        assert_eq!(periods.periods(at(1)), (1, 1));
+        assert_eq!(periods.periods(at(5 * SECOND)), (1, 1));
+        assert_eq!(periods.periods(at(10 * SECOND + 1)), (1, 2));
+        assert_eq!(periods.periods(at(12 * SECOND)), (2, 2));
     }
 
-    #[test]
-    fn wins_close_to_openings_are_counted_against_all_of_them() {
-        let periods = Periods::Openings(vec![at(0), at(10 * SECOND)]);
-        let win = |index| Winner {
+    /// The user `a` with wins at these times, against one a period: the wins that are too many,
+    /// and what is allowed of those.
+    fn too_many(periods: &Periods, times: &[i64]) -> Option<(u64, u64)> {
+        let win = |(&micros, index)| Winner {
             packet: rules::PacketId { wave: 1, index },
             user: rules::UserId::trusted("a"),
             amount: rules::Fen::ZERO,
-            claimed_at: at(1),
+            claimed_at: at(micros),
         };
-        let wins = [win(1), win(2), win(3)];
-        assert_eq!(periods.above(&wins[..2], 1), []);
-        let above = Above {
-            user: "a",
-            wins: 3,
-            allowed: 2,
-        };
-        assert_eq!(periods.above(&wins, 1), [above]);
+        let wins: Vec<_> = times.iter().zip(1..).map(win).collect();
+        let above = periods.above(&wins, 1);
+        above.first().map(|one| (one.wins, one.allowed))
+    }
+
+    #[test]
+    fn wins_close_to_openings_are_counted_against_both_sides() {
+        let openings = [0, 10, 20, 30].map(|second| at(second * SECOND));
+        let periods = Periods::Openings(openings.to_vec());
+        let second = |seconds: &[i64]| -> Vec<i64> { seconds.iter().map(|s| s * SECOND).collect() };
+        // Nothing precedes the first opening.
+        assert_eq!(too_many(&periods, &[1, 2]), Some((2, 1)));
+        // Two near the second can be one of each side, three cannot.
+        assert_eq!(too_many(&periods, &second(&[10, 10])), None);
+        assert_eq!(too_many(&periods, &second(&[10, 10, 10])), Some((3, 2)));
+        assert_eq!(too_many(&periods, &second(&[5, 10])), None);
+        assert_eq!(too_many(&periods, &second(&[5, 10, 15])), Some((3, 2)));
+        // One of each period, and those of either side where there is room for them.
+        assert_eq!(too_many(&periods, &second(&[5, 10, 20, 35])), None);
+        assert_eq!(too_many(&periods, &second(&[5, 15, 25, 35])), None);
+        assert_eq!(
+            too_many(&periods, &second(&[5, 15, 25, 30, 35])),
+            Some((3, 2))
+        );
     }
 }
