@@ -22,3 +22,28 @@ pub async fn guarded<T>(name: &'static str, work: impl Future<Output = T> + Send
         std::process::abort()
     })
 }
+
+/// Does `work` to its end, also when its caller goes away or has no more time.
+pub async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_begun_ends_without_its_caller() {
+        let (done, wait) = tokio::sync::oneshot::channel();
+        let mut call = Box::pin(to_the_end(async move {
+            tokio::task::yield_now().await;
+            done.send(7)
+        }));
+        assert!(futures_util::poll!(&mut call).is_pending());
+        drop(call);
+        assert_eq!(wait.await, Ok(7));
+    }
+}

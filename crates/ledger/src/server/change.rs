@@ -19,6 +19,9 @@ use crate::{
     issue::{self, Closes},
 };
 
+/// Waves whose bundles are removed in one transaction.
+const WAVES_AT_ONCE: usize = 64;
+
 /// What a change must know of the campaign first.
 struct Head {
     no: CampaignNo,
@@ -212,6 +215,10 @@ pub(super) async fn close(
     write_refund(&mut tx, head.no, &refund).await?;
     done(tx, head.no).await?;
     inner.finished.forget(head.no);
+    if let Err(fail) = forget_bundles(inner, head.no).await {
+        let error = fail.judge();
+        tracing::warn!(campaign.no = head.no.0, %error, "what was known of bundles stays");
+    }
     Ok(Some(refund))
 }
 
@@ -229,9 +236,24 @@ async fn write_refund(conn: &mut Conn, no: CampaignNo, refund: &Refund) -> Resul
     .await?;
     let sql = "UPDATE campaigns SET closed_at = ?, paused_at = NULL WHERE no = ?";
     conn.execute(sql, &values![refunded_at, no.0]).await?;
-    // Nothing of it can be sent or held any more.
-    let sql = "DELETE FROM bundles WHERE campaign_no = ?";
-    conn.execute(sql, &values![no.0]).await?;
+    Ok(())
+}
+
+/// Removes what is known of a closed campaign's bundles: nothing of it can be sent or held any
+/// more. Apart from the refund, because those of thousands of waves take longer than a transaction
+/// may; rows that stay count as leased until their lease ends, and are read by nobody after.
+async fn forget_bundles(inner: &Inner, no: CampaignNo) -> Result<(), Fail> {
+    let sql = "SELECT COALESCE(max(wave), 0) FROM bundles WHERE campaign_no = ?";
+    let mut reader = inner.reader().await?;
+    let last = reader.fetch_one(sql, &values![no.0]).await?.int(0)?;
+    drop(reader);
+    for first in (1..=last).step_by(WAVES_AT_ONCE) {
+        let to = first + WAVES_AT_ONCE as i64 - 1;
+        let mut tx = inner.begin().await?;
+        let sql = "DELETE FROM bundles WHERE campaign_no = ? AND wave BETWEEN ? AND ?";
+        tx.execute(sql, &values![no.0, first, to]).await?;
+        tx.commit().await?;
+    }
     Ok(())
 }
 

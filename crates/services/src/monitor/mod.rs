@@ -293,10 +293,15 @@ impl Monitor {
         }
     }
 
-    /// Closes a campaign: what is left is refunded, once. `None`: there is none.
+    /// Closes a campaign: what is left is refunded, once. `None`: there is none. A caller that goes
+    /// away interrupts nothing: what is closed is also cleared away and audited.
     async fn close(self: &Arc<Self>, id: CampaignId) -> Result<Option<Refund>, LedgerError> {
-        let refund = self.ledger.close_campaign(id).await?;
-        Ok(self.closed(id, refund).await)
+        let monitor = self.clone();
+        let closing = async move {
+            let refund = monitor.ledger.close_campaign(id).await?;
+            Ok(monitor.closed(id, refund).await)
+        };
+        crate::task::to_the_end(closing).await
     }
 
     /// Closes a campaign whose end has come. `None`: it has not, or an audit has halted it.

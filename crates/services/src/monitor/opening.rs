@@ -3,7 +3,7 @@
 //! A call that starts a wave is answered only when its packets can be won, whichever replica it
 //! came to. Nothing here may open a wave without the lead.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ledger::{Campaign, Lead, LedgerError, Wave, WaveState};
 use rules::{CampaignId, Timestamp};
@@ -13,7 +13,7 @@ use super::{
     Monitor,
     issuer::{IssueError, Issued},
 };
-use crate::http::ApiError;
+use crate::{http::ApiError, task};
 
 /// How long a call waits for another monitor to open its wave.
 const LEADER_OPENS_WITHIN: Duration = Duration::from_secs(4);
@@ -48,8 +48,17 @@ impl Monitor {
     }
 
     /// Opens the first wave that is due and not open, or waits until the monitor that leads has
-    /// opened it, so that a call that started it is answered only then.
-    pub(super) async fn open_first_due_wave(&self, id: CampaignId) -> Result<(), ApiError> {
+    /// opened it, so that a call that started it is answered only then. A caller that goes away
+    /// interrupts nothing: a large wave would be sent from its beginning again.
+    pub(super) async fn open_first_due_wave(
+        self: &Arc<Self>,
+        id: CampaignId,
+    ) -> Result<(), ApiError> {
+        let monitor = self.clone();
+        task::to_the_end(async move { monitor.open_first(id).await }).await
+    }
+
+    async fn open_first(&self, id: CampaignId) -> Result<(), ApiError> {
         let campaign = self.campaign(id).await?;
         let Some(wave) = first_due(&campaign, self.ledger.now()) else {
             return Ok(());
