@@ -165,6 +165,19 @@ impl Rig {
     }
 
     /// Tokens are judged by the node's clock, which is the ledger's.
+    /// An open campaign of five packets under `rules` that this node knows: its id.
+    async fn five(&self, bench: &Bench, rules: Value) -> String {
+        let created = bench
+            .create(json!({
+                "title": "five", "packets": 5, "batches": 1, "interval_seconds": 0,
+                "currency": "CNY", "split": {"mode": "equal", "amount": 5}, "rules": rules,
+            }))
+            .await;
+        let id = created["id"].as_str().expect("an id");
+        self.knows(id).await;
+        id.to_owned()
+    }
+
     fn now(&self) -> Timestamp {
         self.node.ledger.now()
     }
@@ -358,15 +371,9 @@ async fn a_repeated_tap_finds_the_win_that_another_node_has_committed() {
 async fn a_503_uses_up_no_attempt() {
     let bench = Bench::new().await;
     let rig = Rig::over(&bench, 1).await;
-    let created = bench
-        .create(json!({
-            "title": "windows", "packets": 5, "batches": 1, "interval_seconds": 0,
-            "currency": "CNY", "split": {"mode": "equal", "amount": 5},
-            "rules": {"attempt_window_seconds": 3_600},
-        }))
+    let id = &rig
+        .five(&bench, json!({"attempt_window_seconds": 3_600}))
         .await;
-    let id = created["id"].as_str().expect("an id");
-    rig.knows(id).await;
     // The node has not read yet that the campaign is halted: the ledger refuses the claim.
     let campaign = id.parse().expect("an id");
     bench
@@ -403,15 +410,9 @@ async fn a_503_uses_up_no_attempt() {
 async fn a_grab_without_time_for_a_claim_is_undecided() {
     let bench = Bench::new().await;
     let rig = Rig::over(&bench, 1).await;
-    let created = bench
-        .create(json!({
-            "title": "late", "packets": 5, "batches": 1, "interval_seconds": 0,
-            "currency": "CNY", "split": {"mode": "equal", "amount": 5},
-            "rules": {"attempt_window_seconds": 3_600},
-        }))
+    let id = &rig
+        .five(&bench, json!({"attempt_window_seconds": 3_600}))
         .await;
-    let id = created["id"].as_str().expect("an id");
-    rig.knows(id).await;
     let campaign = id.parse().expect("an id");
     let rain = rig.node.rain(campaign).expect("the node knows it");
     let user = UserId::trusted("bob");
@@ -434,14 +435,7 @@ async fn a_grab_without_time_for_a_claim_is_undecided() {
 async fn a_grab_that_nobody_waits_for_is_counted() {
     let bench = Bench::new().await;
     let rig = Rig::over(&bench, 1).await;
-    let created = bench
-        .create(json!({
-            "title": "gone", "packets": 5, "batches": 1, "interval_seconds": 0,
-            "currency": "CNY", "split": {"mode": "equal", "amount": 5},
-        }))
-        .await;
-    let id = created["id"].as_str().expect("an id");
-    rig.knows(id).await;
+    let id = &rig.five(&bench, json!({})).await;
     let rain = rig
         .node
         .rain(id.parse().expect("an id"))
@@ -469,14 +463,7 @@ async fn a_grab_that_nobody_waits_for_is_counted() {
 async fn as_many_listen_as_may() {
     let bench = Bench::new().await;
     let rig = Rig::over(&bench, 1).await;
-    let created = bench
-        .create(json!({
-            "title": "streams", "packets": 5, "batches": 1, "interval_seconds": 0,
-            "currency": "CNY", "split": {"mode": "equal", "amount": 5},
-        }))
-        .await;
-    let id = created["id"].as_str().expect("an id");
-    rig.knows(id).await;
+    let id = &rig.five(&bench, json!({})).await;
     let listen = async || {
         let node = State(rig.node.clone());
         let id = CampaignPath(id.parse().expect("an id"));
