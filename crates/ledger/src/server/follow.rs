@@ -16,7 +16,7 @@ use super::{
     value::{Value, values},
     wins::{columns, win},
 };
-use crate::{CampaignNo, LedgerError, Seen, Win, codec};
+use crate::{CampaignNo, Seen, Win, codec};
 
 /// Wins that one statement reads, or one batch more.
 const PAGE: u64 = 4_096;
@@ -50,26 +50,25 @@ pub(super) async fn after(
     let mut reader = inner.reader().await?;
     let now = seen_of(&mut reader, &[campaign]).await?;
     let now = now.first().copied().unwrap_or_default();
+    let pages = pages(seen, &now);
     let mut wins = Vec::new();
-    for spans in pages(seen, &now) {
-        let (sql, values) = select(campaign, &spans)?;
+    for spans in &pages {
+        let (sql, values) = select(campaign, spans)?;
         for row in reader.fetch_all(&sql, &values).await? {
             wins.push((row.user(0)?, win(&row, 1)?));
         }
     }
-    let (read, counted) = (wins.len() as u64, come(seen, &now));
+    let counted = pages.iter().flatten().map(|span| span.to - span.from);
+    let (read, counted) = (wins.len() as u64, counted.sum::<u64>());
     if read != counted {
-        // The counts are from a server that others are ahead of or behind: a proxy divides reads.
-        let why = format!("{read} claims were read where {counted} are counted");
-        return Err(LedgerError::Unavailable(why).into());
+        // One campaign's trouble: the others are followed on.
+        let why = format!(
+            "{read} claims were read where {counted} are counted: the books are damaged, or reads go \
+             to a server that lags behind the primary"
+        );
+        return Err(codec::corrupt(why).into());
     }
     Ok((wins, now))
-}
-
-/// How many claims came from `before` to `now`.
-fn come(before: &Seen, now: &Seen) -> u64 {
-    let pages = pages(before, now);
-    pages.iter().flatten().map(|span| span.to - span.from).sum()
 }
 
 /// Claims of one slot: those whose place is above `from` and at most `to`.

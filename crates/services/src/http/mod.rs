@@ -6,7 +6,8 @@
 //! - [`origin`], [`backoff`]: what logins and cookies need.
 //! - [`error`], [`json`], [`query`], [`path`]: what is read and how refusals look.
 //! - [`server`]: listeners; `connection`: each of theirs; `lane`, `head`: requests answered in front
-//!   of hyper; `stall`, `paced`: peers that do not read, or hardly write.
+//!   of hyper; `stall`, `paced`: peers that do not read, or hardly
+//!   write; `place`: how many there may be.
 //! - [`health`]: liveness and readiness.
 //! - [`openapi`]: the published document and its page.
 //! - [`campaign_json`]: a campaign as everybody sees it.
@@ -25,6 +26,7 @@ pub mod openapi;
 pub mod origin;
 mod paced;
 pub mod path;
+mod place;
 pub mod query;
 pub mod rate_limit;
 pub mod request_id;
@@ -38,4 +40,5 @@ pub(crate) use head::Head;
 pub use json::Json;
 pub(crate) use lane::Answered;
 pub use path::CampaignPath;
+pub(crate) use place::Place;
 pub use query::Query;

@@ -20,12 +20,13 @@ use http_body_util::{Either, Full};
 use hyper::{body::Incoming, service::service_fn};
 use tokio::{
     net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use super::{
+    Place,
     client_ip::{Peer, TrustedProxies, client_ip},
     connection,
     error::REQUEST_ID,
@@ -134,7 +135,7 @@ async fn accept(listener: &TcpListener, cores: &[mpsc::Sender<Accepted>], connec
             .send(Accepted {
                 stream,
                 peer,
-                _place: Place::new(place),
+                _place: Place::new(place, metrics::gauge!("hongbao_connections")),
             })
             .await
             .is_err()
@@ -148,29 +149,6 @@ struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
     _place: Place,
-}
-
-/// A connection's place among those that may be, counted for as long as it is taken.
-struct Place {
-    _permit: OwnedSemaphorePermit,
-    open: metrics::Gauge,
-}
-
-impl Place {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        let open = metrics::gauge!("hongbao_connections");
-        open.increment(1.0);
-        Self {
-            _permit: permit,
-            open,
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.decrement(1.0);
-    }
 }
 
 /// One thread and its runtime.

@@ -84,7 +84,7 @@ impl LoginTries {
 fn wait_seconds(failures: u32) -> i64 {
     match failures.checked_sub(FREE_FAILURES) {
         None => 0,
-        // Longer than 2^31 is no longer of interest.
+        // Far beyond the longest wait, and never out of range.
         Some(over) => (1_i64 << over.min(31)).min(WAIT_SECONDS_MAX),
     }
 }

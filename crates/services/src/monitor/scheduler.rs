@@ -128,11 +128,10 @@ impl Scheduler {
                 continue;
             }
             let pause = self.pauses.get(&campaign.id);
-            let (until, tried_for) = pause.map_or((None, Duration::ZERO), |pause| {
-                (Some(pause.until), pause.length)
+            let tried_for = pause.map_or(Duration::ZERO, |pause| pause.length);
+            let pause = pause.map_or(Duration::ZERO, |pause| {
+                pause.until.saturating_duration_since(Instant::now())
             });
-            let pause = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let pause = pause.unwrap_or(Duration::ZERO);
             let Some(due) = due(&campaign, now) else {
                 let micros = next_due_at(&campaign).since(now);
                 let micros = u64::try_from(micros).unwrap_or(0);

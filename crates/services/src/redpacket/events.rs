@@ -17,10 +17,10 @@ use futures_util::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, header};
 use ledger::Campaign;
 use rules::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast};
 
 use super::{Redpacket, rain::Rain, winners::lock};
-use crate::http::{ApiError, CampaignPath, campaign_json::PublicCampaign};
+use crate::http::{ApiError, CampaignPath, Place, campaign_json::PublicCampaign};
 
 /// How many past events a listener can catch up on; one that missed more gets a `state`.
 const KEPT_EVENTS: usize = 32;
@@ -148,7 +148,7 @@ pub(super) async fn events(
     let last = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok());
-    let place = Place::take(&redpacket.streams)?;
+    let place = place(&redpacket.streams)?;
     let now = redpacket.ledger.now();
     let (missed, live) = rain.events.listen(last, &rain, now);
     let body = Body::from_stream(
@@ -182,30 +182,12 @@ fn follow(live: broadcast::Receiver<Event>, place: Place) -> impl Stream<Item = 
     })
 }
 
-/// A stream's place among those that may be, so that connections are left for grabs.
-struct Place {
-    _permit: OwnedSemaphorePermit,
-    open: metrics::Gauge,
-}
-
-impl Place {
-    fn take(places: &Arc<Semaphore>) -> Result<Self, ApiError> {
-        let Ok(permit) = places.clone().try_acquire_owned() else {
-            metrics::counter!("hongbao_event_streams_refused_total").increment(1);
-            let message = "as many listen already as may; ask for the campaign now and then";
-            return Err(ApiError::unavailable(message));
-        };
-        let open = metrics::gauge!("hongbao_event_streams");
-        open.increment(1.0);
-        Ok(Self {
-            _permit: permit,
-            open,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.decrement(1.0);
-    }
+/// A place among the streams that may be, so that connections are left for grabs.
+fn place(places: &Arc<Semaphore>) -> Result<Place, ApiError> {
+    let Ok(permit) = places.clone().try_acquire_owned() else {
+        metrics::counter!("hongbao_event_streams_refused_total").increment(1);
+        let message = "as many listen already as may; ask for the campaign now and then";
+        return Err(ApiError::unavailable(message));
+    };
+    Ok(Place::new(permit, metrics::gauge!("hongbao_event_streams")))
 }

@@ -215,6 +215,14 @@ impl Redpacket {
         claim.rain.winners.end(&claim.ask.user);
     }
 
+    /// Puts a change in force; false when the campaign is new here.
+    fn change(&self, campaign: &Arc<Campaign>) -> bool {
+        let _one_change = lock(&self.changing);
+        let rain = self.rain(campaign.id);
+        rain.map(|rain| rain.change(campaign.clone(), self.ledger.now()))
+            .is_some()
+    }
+
     async fn add(&self, campaign: Arc<Campaign>) {
         let live = campaign.closed_at.is_none();
         let rain = Arc::new(Rain::new(campaign));
@@ -238,16 +246,6 @@ impl Redpacket {
         let mut rains = HashMap::clone(&self.rains.load());
         rains.insert(rain.id, rain);
         self.rains.store(Arc::new(rains));
-    }
-}
-
-impl Redpacket {
-    /// Puts a change in force; false when the campaign is new here.
-    fn change(&self, campaign: &Arc<Campaign>) -> bool {
-        let _one_change = lock(&self.changing);
-        let rain = self.rain(campaign.id);
-        rain.map(|rain| rain.change(campaign.clone(), self.ledger.now()))
-            .is_some()
     }
 }
 
