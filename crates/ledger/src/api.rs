@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rules::{CampaignId, ClaimId, PacketId, Timestamp, Tranche, UserId};
+use rules::{CampaignId, ClaimId, PacketId, Rules, Timestamp, Tranche, UserId};
 
 use crate::model::*;
 
@@ -70,6 +70,10 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// The campaign with its waves; `None` when there is none.
     async fn campaign(&self, id: CampaignId) -> Result<Option<Campaign>>;
+
+    /// Who may try. A change of them changes the campaign's version, so that rules that are read
+    /// after a campaign are of its version or a later one.
+    async fn rules(&self, campaign: CampaignNo) -> Result<Rules>;
 
     /// Campaigns by descending number, those below `before` only, at most `limit`.
     async fn campaigns(&self, before: Option<CampaignNo>, limit: u32) -> Result<Vec<Campaign>>;

@@ -14,7 +14,8 @@ pub const SLOTS: u8 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CampaignNo(pub i64);
 
-/// A campaign as the ledger keeps it, its waves included.
+/// A campaign as the ledger keeps it, its waves included, but for its rules: those may list many
+/// users, and hardly any reader wants them. See [`crate::Ledger::rules`].
 #[derive(Clone, Debug)]
 pub struct Campaign {
     /// Number within this ledger.
@@ -33,8 +34,6 @@ pub struct Campaign {
     pub interval_seconds: u32,
     /// How often one user may win. Never changes.
     pub win_limit: WinLimit,
-    /// Who may try. May change in mid-rain.
-    pub rules: Rules,
     /// The secret from which every amount follows.
     pub seed: Seed,
     /// SHA-256 of the seed and the canonical parameters; public from the start.

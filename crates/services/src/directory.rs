@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ledger::{Campaign, Ledger, LedgerError};
-use rules::{CampaignId, Rules};
+use rules::{CampaignId, Rules, admission::RuleSet};
 use tokio::sync::{mpsc, oneshot};
 
 /// How often the ledger is asked for changes.
@@ -19,13 +19,41 @@ const ANNOUNCEMENTS_MAX: usize = 256;
 /// Told of every campaign that changed, before an announcement of the change returns.
 #[async_trait::async_trait]
 pub trait Follower: Send + Sync + 'static {
-    /// `campaign` is new, or differs from what was given before.
-    async fn changed(&self, campaign: Arc<Campaign>);
+    /// `current` is new, or differs from what was given before.
+    async fn changed(&self, current: &Current);
+}
+
+/// A campaign as of the last read, and who may try. Cheap to clone.
+#[derive(Clone)]
+pub struct Current {
+    /// As the ledger gave it.
+    pub campaign: Arc<Campaign>,
+    /// Its rules, ready to be asked; those of a closed campaign, to which nobody is admitted any
+    /// more, are left out, because a process that has seen many would hold all their lists.
+    pub rules: Arc<RuleSet>,
+}
+
+impl Current {
+    /// `campaign`, which the ledger has just given, with its rules.
+    ///
+    /// # Errors
+    /// When the ledger does not answer.
+    pub async fn of(campaign: Campaign, ledger: &dyn Ledger) -> Result<Self, LedgerError> {
+        let rules = if campaign.closed_at.is_some() {
+            Rules::default()
+        } else {
+            ledger.rules(campaign.no).await?
+        };
+        Ok(Self {
+            campaign: Arc::new(campaign),
+            rules: Arc::new(RuleSet::new(&rules)),
+        })
+    }
 }
 
 /// The campaigns by id, as of the last read.
 pub struct Directory {
-    campaigns: ArcSwap<HashMap<CampaignId, Arc<Campaign>>>,
+    campaigns: ArcSwap<HashMap<CampaignId, Current>>,
 }
 
 /// Tells this process's [`Directory`] of a change at once. Cheap to clone.
@@ -77,32 +105,26 @@ impl Directory {
 
     /// The campaign of this id, as of the last read.
     #[must_use]
-    pub fn get(&self, id: CampaignId) -> Option<Arc<Campaign>> {
+    pub fn get(&self, id: CampaignId) -> Option<Current> {
         self.campaigns.load().get(&id).cloned()
     }
 
     /// All campaigns, as of the last read.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Campaign>> {
-        self.campaigns.load().values().cloned().collect()
+        let campaigns = self.campaigns.load();
+        let all = campaigns.values().map(|current| current.campaign.clone());
+        all.collect()
     }
 }
 
 /// Notes for the metrics how many campaigns are open, and how many of those an audit has halted.
-fn tell(campaigns: &HashMap<CampaignId, Arc<Campaign>>) {
-    let open = || campaigns.values().filter(|it| it.closed_at.is_none());
+fn tell(campaigns: &HashMap<CampaignId, Current>) {
+    let all = || campaigns.values().map(|current| &current.campaign);
+    let open = || all().filter(|campaign| campaign.closed_at.is_none());
     let halted = open().filter(|campaign| campaign.halted.is_some());
     metrics::gauge!("hongbao_open_campaigns").set(open().count() as f64);
     metrics::gauge!("hongbao_halted_campaigns").set(halted.count() as f64);
-}
-
-/// `campaign`, but for the rules of a closed one: nobody is admitted to that any more, and a
-/// process that has seen many would hold all their lists.
-fn without_old_rules(mut campaign: Campaign) -> Arc<Campaign> {
-    if campaign.closed_at.is_some() {
-        campaign.rules = Rules::default();
-    }
-    Arc::new(campaign)
 }
 
 impl Reader {
@@ -120,17 +142,17 @@ impl Reader {
         if changed.is_empty() {
             return Ok(());
         }
-        let changed: Vec<_> = changed.into_iter().map(without_old_rules).collect();
-        for campaign in &changed {
-            for follower in &self.followers {
-                follower.changed(campaign.clone()).await;
-            }
-        }
         let mut campaigns = HashMap::clone(&self.directory.campaigns.load());
+        let mut version = self.version;
         for campaign in changed {
-            self.version = self.version.max(campaign.version);
-            campaigns.insert(campaign.id, campaign);
+            version = version.max(campaign.version);
+            let current = Current::of(campaign, &*self.ledger).await?;
+            for follower in &self.followers {
+                follower.changed(&current).await;
+            }
+            campaigns.insert(current.campaign.id, current);
         }
+        self.version = version;
         tell(&campaigns);
         self.directory.campaigns.store(Arc::new(campaigns));
         Ok(())

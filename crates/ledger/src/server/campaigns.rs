@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use rules::{CampaignId, Seed, Timestamp, Tranche};
+use rules::{CampaignId, Rules, Seed, Timestamp, Tranche};
 
 use super::{
     fault::Fail,
@@ -24,7 +24,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT no, id, title, currency, starts_at, ends_at, interval_seconds, win_limit, ",
-            "rules, seed, commitment, paused_at, closed_at, halted, created_at, version ",
+            "seed, commitment, paused_at, closed_at, halted, created_at, version ",
             "FROM campaigns ",
             $rest
         )
@@ -204,6 +204,14 @@ pub(super) async fn read_by_id(conn: &mut Conn, id: CampaignId) -> Result<Option
     Ok(whole(conn, &rows).await?.pop())
 }
 
+/// See [`crate::Ledger::rules`].
+pub(super) async fn rules(inner: &Inner, campaign: CampaignNo) -> Result<Rules, Fail> {
+    let sql = "SELECT rules FROM campaigns WHERE no = ?";
+    let mut reader = inner.reader().await?;
+    let row = reader.fetch_one(sql, &values![campaign.0]).await?;
+    Ok(codec::from_json(row.text(0)?, "a campaign's rules")?)
+}
+
 /// See [`crate::Ledger::campaigns`].
 pub(super) async fn page(
     inner: &Inner,
@@ -270,14 +278,13 @@ fn campaign(row: &Row) -> Result<Campaign, Fail> {
         ends_at: time(5)?,
         interval_seconds: codec::small(row.int(6)?, "an interval")?,
         win_limit: codec::from_json(row.text(7)?, "a win limit")?,
-        rules: codec::from_json(row.text(8)?, "a campaign's rules")?,
-        seed: Seed(codec::bytes32(row.bytes(9)?, "a seed")?),
-        commitment: codec::bytes32(row.bytes(10)?, "a commitment")?,
-        paused_at: maybe_time(11)?,
-        closed_at: maybe_time(12)?,
-        halted: row.maybe_text(13)?.map(str::to_owned),
-        created_at: time(14)?,
-        version: row.int(15)?,
+        seed: Seed(codec::bytes32(row.bytes(8)?, "a seed")?),
+        commitment: codec::bytes32(row.bytes(9)?, "a commitment")?,
+        paused_at: maybe_time(10)?,
+        closed_at: maybe_time(11)?,
+        halted: row.maybe_text(12)?.map(str::to_owned),
+        created_at: time(13)?,
+        version: row.int(14)?,
         tranches: Vec::new(),
         waves: Vec::new(),
     })

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rules::{CampaignId, ClaimId, Clock as _, Fen, PacketId, Timestamp, Tranche, UserId};
+use rules::{CampaignId, ClaimId, Clock as _, Fen, PacketId, Rules, Timestamp, Tranche, UserId};
 
 use super::{
     ServerLedger, bundles, campaigns, change, claims, counters, doubt, durable, fault::Fail,
@@ -62,6 +62,10 @@ impl Ledger for ServerLedger {
 
     async fn campaign(&self, id: CampaignId) -> Result<Option<Campaign>> {
         done!(campaigns::by_id(&self.inner, id))
+    }
+
+    async fn rules(&self, campaign: CampaignNo) -> Result<Rules> {
+        done!(campaigns::rules(&self.inner, campaign))
     }
 
     async fn campaigns(&self, before: Option<CampaignNo>, limit: u32) -> Result<Vec<Campaign>> {

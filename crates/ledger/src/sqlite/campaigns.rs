@@ -1,6 +1,6 @@
 //! Campaigns as they are created and read, with their tranches and waves.
 
-use rules::{CampaignId, Seed, Timestamp, Tranche};
+use rules::{CampaignId, Rules, Seed, Timestamp, Tranche};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{fault::Fail, open::Inner};
@@ -13,7 +13,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT no, id, title, currency, starts_at, ends_at, interval_seconds, win_limit, ",
-            "rules, seed, commitment, paused_at, closed_at, halted, created_at, version ",
+            "seed, commitment, paused_at, closed_at, halted, created_at, version ",
             "FROM campaigns ",
             $rest
         )
@@ -182,6 +182,15 @@ pub(super) async fn read_by_id(
     }
 }
 
+/// See [`crate::Ledger::rules`].
+pub(super) async fn rules(inner: &Inner, campaign: CampaignNo) -> Result<Rules, Fail> {
+    let row = sqlx::query("SELECT rules FROM campaigns WHERE no = ?")
+        .bind(campaign.0)
+        .fetch_one(&mut *inner.reader().await?)
+        .await?;
+    Ok(codec::from_json(row.try_get(0)?, "a campaign's rules")?)
+}
+
 /// See [`crate::Ledger::campaigns`].
 pub(super) async fn page(
     inner: &Inner,
@@ -232,14 +241,13 @@ async fn whole(conn: &mut SqliteConnection, row: &SqliteRow) -> Result<Campaign,
         ends_at: time(5)?,
         interval_seconds: codec::small(row.try_get(6)?, "an interval")?,
         win_limit: codec::from_json(row.try_get(7)?, "a win limit")?,
-        rules: codec::from_json(row.try_get(8)?, "a campaign's rules")?,
-        seed: Seed(codec::bytes32(row.try_get(9)?, "a seed")?),
-        commitment: codec::bytes32(row.try_get(10)?, "a commitment")?,
-        paused_at: maybe_time(11)?,
-        closed_at: maybe_time(12)?,
-        halted: row.try_get(13)?,
-        created_at: time(14)?,
-        version: row.try_get(15)?,
+        seed: Seed(codec::bytes32(row.try_get(8)?, "a seed")?),
+        commitment: codec::bytes32(row.try_get(9)?, "a commitment")?,
+        paused_at: maybe_time(10)?,
+        closed_at: maybe_time(11)?,
+        halted: row.try_get(12)?,
+        created_at: time(13)?,
+        version: row.try_get(14)?,
         tranches: tranches(conn, no).await?,
         waves: super::waves::of_campaign(conn, no).await?,
     })

@@ -42,7 +42,7 @@ mod write;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use rules::{CampaignId, ClaimId, Clock as _, Fen, PacketId, Timestamp, Tranche, UserId};
+use rules::{CampaignId, ClaimId, Clock as _, Fen, PacketId, Rules, Timestamp, Tranche, UserId};
 use tokio::sync::watch;
 
 use self::{fault::Fail, open::Inner};
@@ -117,6 +117,10 @@ impl Ledger for SqliteLedger {
 
     async fn campaign(&self, id: CampaignId) -> Result<Option<Campaign>> {
         self.answer(campaigns::by_id(&self.inner, id).await)
+    }
+
+    async fn rules(&self, campaign: CampaignNo) -> Result<Rules> {
+        self.answer(campaigns::rules(&self.inner, campaign).await)
     }
 
     async fn campaigns(&self, before: Option<CampaignNo>, limit: u32) -> Result<Vec<Campaign>> {

@@ -35,7 +35,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
     codes::Codes, gates::Gates, registered::Registered, service_key::ServiceKey, token::Tokens,
-    verify::RuleSets,
 };
 use crate::{
     directory::Directory,
@@ -78,7 +77,6 @@ pub struct Account {
     origins: OriginRules,
     limiter: Option<Arc<RateLimiter>>,
     backoff: Backoff,
-    rule_sets: RuleSets,
 }
 
 impl Account {
@@ -96,7 +94,6 @@ impl Account {
             origins: parts.origins,
             limiter: parts.limiter,
             backoff: Backoff::new(parts.limit_loopback),
-            rule_sets: RuleSets::new(),
         })
     }
 }

@@ -8,12 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{Json as JsonAnswer, extract::State};
-use ledger::Campaign;
-use moka::{policy::EvictionPolicy, sync::Cache};
-use rules::{
-    CampaignId, GrabId, Rejected, UserId,
-    admission::{RuleSet, Verdict},
-};
+use rules::{CampaignId, GrabId, Rejected, UserId, admission::Verdict};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -22,14 +17,15 @@ use super::{
     admission::Ask,
     asking::{Attempt, Unreached, Verifier},
 };
-use crate::http::{ApiError, Json, openapi::ErrorBody};
+use crate::{
+    directory::Current,
+    http::{ApiError, Json, openapi::ErrorBody},
+};
 
 /// The most attempts in one call.
 pub const ATTEMPTS_PER_CALL_MAX: usize = 1024;
 /// The largest body, in bytes: as many attempts as that, with users of four-byte characters.
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// The most campaigns whose rules are kept compiled.
-const RULE_SETS_MAX: u64 = 256;
 
 /// Attempts on one campaign.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -163,21 +159,20 @@ fn asks(attempts: Vec<AttemptToVerify>) -> Result<Vec<Ask>, ApiError> {
 
 impl Account {
     /// The campaign, from the ledger where this process has not read yet that there is one.
-    async fn campaign(&self, id: CampaignId) -> Result<Arc<Campaign>, ApiError> {
-        if let Some(campaign) = self.directory.get(id) {
-            return Ok(campaign);
+    async fn campaign(&self, id: CampaignId) -> Result<Current, ApiError> {
+        if let Some(current) = self.directory.get(id) {
+            return Ok(current);
         }
         let campaign = self.ledger.campaign(id).await?;
-        campaign
-            .map(Arc::new)
-            .ok_or_else(ApiError::no_such_campaign)
+        let campaign = campaign.ok_or_else(ApiError::no_such_campaign)?;
+        Ok(Current::of(campaign, &*self.ledger).await?)
     }
 
     /// The verdicts, in order; `None` where what is remembered could not be reached.
-    async fn decide(&self, campaign: &Campaign, asks: &[Ask]) -> Vec<Option<Verdict>> {
-        let rules = self.rule_sets.of(campaign);
+    async fn decide(&self, current: &Current, asks: &[Ask]) -> Vec<Option<Verdict>> {
+        let (id, rules) = (current.campaign.id, &current.rules);
         let now = self.ledger.now();
-        let decided = self.gates.admit_all(campaign.id, &rules, asks, now).await;
+        let decided = self.gates.admit_all(id, rules, asks, now).await;
         assert_eq!(decided.len(), asks.len(), "one verdict for each attempt");
         let undecided = decided.iter().find_map(|verdict| verdict.as_ref().err());
         if let Some(error) = undecided {
@@ -211,32 +206,5 @@ impl Verifier for Account {
     async fn ping(&self) -> Result<(), Unreached> {
         let answers = self.gates.ping().await;
         answers.map_err(|error| Unreached(error.to_string()))
-    }
-}
-
-/// Compiled rules by campaign, compiled again when the campaign has changed.
-pub(super) struct RuleSets {
-    compiled: Cache<CampaignId, (i64, Arc<RuleSet>)>,
-}
-
-impl RuleSets {
-    pub(super) fn new() -> Self {
-        let compiled = Cache::builder()
-            .max_capacity(RULE_SETS_MAX)
-            .eviction_policy(EvictionPolicy::lru())
-            .build();
-        Self { compiled }
-    }
-
-    fn of(&self, campaign: &Campaign) -> Arc<RuleSet> {
-        match self.compiled.get(&campaign.id) {
-            Some((version, rules)) if version == campaign.version => rules,
-            _ => {
-                let rules = Arc::new(RuleSet::new(&campaign.rules));
-                let kept = (campaign.version, rules.clone());
-                self.compiled.insert(campaign.id, kept);
-                rules
-            }
-        }
     }
 }

@@ -167,7 +167,7 @@ pub fn currency_exponent(currency: &str) -> u8 {
 mod tests {
     use super::*;
     use ledger::{CampaignNo, Wave};
-    use rules::{CampaignId, Fen, Rules, Seed, Split};
+    use rules::{CampaignId, Fen, Seed, Split};
 
     fn campaign() -> Campaign {
         let start = Timestamp::from_micros(1_767_225_599_000_000);
@@ -180,7 +180,6 @@ mod tests {
             ends_at: start.plus_seconds(60),
             interval_seconds: 2,
             win_limit: WinLimit::ONE,
-            rules: Rules::default(),
             seed: Seed([0xab; 32]),
             commitment: [0xcd; 32],
             tranches: vec![Tranche {

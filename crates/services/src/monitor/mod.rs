@@ -331,9 +331,10 @@ impl Monitor {
         at: Option<Timestamp>,
     ) -> Result<OrganiserCampaign, ApiError> {
         let campaign = self.campaign(id).await?;
+        let rules = self.ledger.rules(campaign.no).await?;
         let totals = self.ledger.totals(campaign.no).await?;
         let at = at.unwrap_or_else(|| self.ledger.now());
-        Ok(OrganiserCampaign::new(campaign, &totals, at))
+        Ok(OrganiserCampaign::new(campaign, rules, &totals, at))
     }
 }
 

@@ -11,7 +11,7 @@ use ledger::{Campaign, CampaignNo};
 use rules::{CampaignId, Timestamp};
 use tokio::sync::Notify;
 
-use crate::directory::Follower;
+use crate::directory::{Current, Follower};
 
 /// How long after its end a campaign is remembered, should nobody have cleared it away: the queue
 /// may be away for long, and who has closed it may have died before.
@@ -66,13 +66,13 @@ impl OpenCampaigns {
 
 #[async_trait::async_trait]
 impl Follower for OpenCampaigns {
-    async fn changed(&self, campaign: Arc<Campaign>) {
+    async fn changed(&self, Current { campaign, .. }: &Current) {
         if let Some(closed_at) = campaign.closed_at {
             self.lock().remove(&campaign.id);
             let closed = (campaign.no, closed_at);
             self.lock_closed().insert(campaign.id, closed);
         } else {
-            self.lock().insert(campaign.id, campaign);
+            self.lock().insert(campaign.id, campaign.clone());
         }
         self.changed.notify_one();
     }

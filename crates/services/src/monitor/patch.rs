@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use ledger::{Campaign, CampaignPatch, Change, WaveState};
-use rules::{Timestamp, check};
+use rules::{Rules, Timestamp, check};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -54,7 +54,15 @@ pub(crate) async fn patch(
         if campaign.closed_at.is_some() {
             return Err(campaign_ended());
         }
-        let patch = request.patch(&campaign, monitor.ledger.now())?;
+        let rules = match &request.rules {
+            Some(rules) => Some(
+                rules
+                    .clone()
+                    .rules(monitor.ledger.rules(campaign.no).await?),
+            ),
+            None => None,
+        };
+        let patch = request.patch(&campaign, rules, monitor.ledger.now())?;
         match monitor.ledger.patch_campaign(id, patch).await? {
             Change::Done => {
                 tracing::info!(campaign.id = %id, "changed a campaign");
@@ -74,12 +82,15 @@ pub(crate) async fn patch(
 }
 
 impl PatchRequest {
-    /// The changes that are meant, checked against `campaign`.
-    fn patch(&self, campaign: &Campaign, now: Timestamp) -> Result<CampaignPatch, ApiError> {
+    /// The changes that are meant, `rules` among them, checked against `campaign`.
+    fn patch(
+        &self,
+        campaign: &Campaign,
+        rules: Option<Rules>,
+        now: Timestamp,
+    ) -> Result<CampaignPatch, ApiError> {
         let title = self.title.as_deref().map(check::title).transpose();
         let title = title.map_err(refused)?;
-        let rules = self.rules.clone();
-        let rules = rules.map(|rules| rules.rules(campaign.rules.clone()));
         if let Some(rules) = &rules {
             check::rules(rules).map_err(refused)?;
         }

@@ -104,7 +104,7 @@ pub(crate) fn budget(campaign: &Campaign) -> Fen {
 
 impl OrganiserCampaign {
     /// What the organiser sees of `campaign` at ledger time `now`.
-    pub(crate) fn new(campaign: Campaign, totals: &Totals, now: Timestamp) -> Self {
+    pub(crate) fn new(campaign: Campaign, rules: Rules, totals: &Totals, now: Timestamp) -> Self {
         let first = campaign.tranches.first();
         let split = first.expect("a campaign is created with its first tranche");
         Self {
@@ -119,7 +119,7 @@ impl OrganiserCampaign {
                 at,
             }),
             tranches: campaign.tranches,
-            rules: campaign.rules,
+            rules,
             halted: campaign.halted,
             paused_at: campaign.paused_at,
             closed_at: campaign.closed_at,

@@ -22,9 +22,7 @@ pub(super) async fn campaign(
     State(redpacket): State<Arc<Redpacket>>,
     CampaignPath(id): CampaignPath,
 ) -> Result<Json<PublicCampaign>, ApiError> {
-    let campaign = redpacket
-        .directory
-        .get(id)
-        .ok_or_else(ApiError::no_such_campaign)?;
+    let current = redpacket.directory.get(id);
+    let campaign = current.ok_or_else(ApiError::no_such_campaign)?.campaign;
     Ok(Json(PublicCampaign::new(&campaign, redpacket.ledger.now())))
 }

@@ -43,7 +43,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use eventlog::AccessLog;
-use ledger::{Campaign, Ledger, LedgerError, NodeId};
+use ledger::{Ledger, LedgerError, NodeId};
 use queue::Queue;
 use rules::CampaignId;
 use tokio::sync::Semaphore;
@@ -60,7 +60,7 @@ use self::{
 };
 use crate::{
     account::{asking::Admission, token::Tokens},
-    directory::{Directory, Follower},
+    directory::{Current, Directory, Follower},
     http::origin::OriginRules,
     random::Random,
 };
@@ -216,16 +216,16 @@ impl Redpacket {
     }
 
     /// Puts a change in force; false when the campaign is new here.
-    fn change(&self, campaign: &Arc<Campaign>) -> bool {
+    fn change(&self, current: &Current) -> bool {
         let _one_change = lock(&self.changing);
-        let rain = self.rain(campaign.id);
-        rain.map(|rain| rain.change(campaign.clone(), self.ledger.now()))
+        let rain = self.rain(current.campaign.id);
+        rain.map(|rain| rain.change(current.clone(), self.ledger.now()))
             .is_some()
     }
 
-    async fn add(&self, campaign: Arc<Campaign>) {
-        let live = campaign.closed_at.is_none();
-        let rain = Arc::new(Rain::new(campaign));
+    async fn add(&self, current: &Current) {
+        let live = current.campaign.closed_at.is_none();
+        let rain = Arc::new(Rain::new(current.clone()));
         if live {
             // Without its wins a running campaign cannot say who has won; the first grab tries
             // again, and is answered 503 until it succeeds.
@@ -251,9 +251,9 @@ impl Redpacket {
 
 #[async_trait::async_trait]
 impl Follower for Redpacket {
-    async fn changed(&self, campaign: Arc<Campaign>) {
-        if !self.change(&campaign) {
-            self.add(campaign).await;
+    async fn changed(&self, current: &Current) {
+        if !self.change(current) {
+            self.add(current).await;
         }
     }
 }

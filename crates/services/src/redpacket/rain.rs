@@ -11,6 +11,7 @@ use ledger::{Campaign, WaveState};
 use rules::{CampaignId, Missed, Timestamp, admission::RuleSet};
 
 use super::{events::Events, follow::Followed, stock::Stock, winners::Winners};
+use crate::directory::Current;
 
 /// One campaign on this node.
 pub(crate) struct Rain {
@@ -40,7 +41,7 @@ pub(crate) struct View {
     /// As the ledger gave it.
     pub(crate) campaign: Arc<Campaign>,
     /// Who may try.
-    pub(crate) rules: RuleSet,
+    pub(crate) rules: Arc<RuleSet>,
     /// Packets in opened waves.
     pub(crate) issued: u64,
     /// How often a wave has opened.
@@ -54,7 +55,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    fn new(campaign: Arc<Campaign>) -> Self {
+    fn new(Current { campaign, rules }: Current) -> Self {
         let dormant = campaign.paused_at.is_some() || campaign.closed_at.is_some();
         let next_wave_at = if dormant {
             None
@@ -62,7 +63,7 @@ impl View {
             campaign.next_wave_at()
         };
         Self {
-            rules: RuleSet::new(&campaign.rules),
+            rules,
             issued: campaign.packets_issued(),
             openings: campaign.openings(),
             more_waves: campaign.closed_at.is_none() && campaign.next_wave_at().is_some(),
@@ -74,6 +75,14 @@ impl View {
                 .unwrap_or(0),
             missed: Missed::ALL.map(|reason| super::answer::missed_body(reason, next_wave_at)),
             campaign,
+        }
+    }
+
+    /// What the view was made of.
+    pub(crate) fn current(&self) -> Current {
+        Current {
+            campaign: self.campaign.clone(),
+            rules: self.rules.clone(),
         }
     }
 
@@ -91,10 +100,10 @@ impl View {
 }
 
 impl Rain {
-    pub(crate) fn new(campaign: Arc<Campaign>) -> Self {
+    pub(crate) fn new(current: Current) -> Self {
         Self {
-            id: campaign.id,
-            view: ArcSwap::from_pointee(View::new(campaign)),
+            id: current.campaign.id,
+            view: ArcSwap::from_pointee(View::new(current)),
             winners: Winners::default(),
             stock: Stock::default(),
             counters: Arc::default(),
@@ -110,7 +119,7 @@ impl Rain {
     pub(super) fn anew(&self) -> Self {
         Self {
             counters: self.counters.clone(),
-            ..Self::new(self.view().campaign.clone())
+            ..Self::new(self.view().current())
         }
     }
 
@@ -120,9 +129,9 @@ impl Rain {
     }
 
     /// Puts a change in force and tells those who wait or listen.
-    pub(crate) fn change(&self, campaign: Arc<Campaign>, now: Timestamp) {
+    pub(crate) fn change(&self, current: Current, now: Timestamp) {
         let before = self.view.load_full();
-        let after = Arc::new(View::new(campaign));
+        let after = Arc::new(View::new(current));
         self.view.store(after.clone());
         self.stock.look_again();
         self.events

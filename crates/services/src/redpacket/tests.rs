@@ -36,7 +36,7 @@ use crate::{
         registered::Registered,
         token::Tokens,
     },
-    directory::Directory,
+    directory::{Current, Directory},
     http::{
         Answered, CampaignPath, Head,
         client_ip::TrustedProxies,

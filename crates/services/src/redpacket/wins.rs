@@ -57,10 +57,8 @@ pub(super) async fn wins(
     let origins = &redpacket.origins;
     let user = identity::participant(&headers, &Method::GET, &redpacket.tokens, origins, now)?;
     let CampaignPath(id) = id?;
-    let campaign = redpacket
-        .directory
-        .get(id)
-        .ok_or_else(ApiError::no_such_campaign)?;
+    let current = redpacket.directory.get(id);
+    let campaign = current.ok_or_else(ApiError::no_such_campaign)?.campaign;
     let winners = redpacket.ledger.wins(campaign.no, &user).await?;
     let own = |winner: &Winner| OwnWin {
         packet: WonPacket::new(&campaign, &winner.win),

@@ -160,11 +160,15 @@ async fn claims_of_another_node_are_followed_until_the_end() {
     // Of a wave that the node has not heard of, claims are not counted: not against fewer waves.
     let rain = other.node.rain(id.parse().expect("an id"));
     let rain = rain.expect("the node knows it");
-    let known = rain.view().campaign.clone();
-    let mut behind = (*known).clone();
+    let known = rain.view().current();
+    let mut behind = (*known.campaign).clone();
     behind.waves.push(behind.waves[0].clone());
     behind.waves[0].state = ledger::WaveState::Planned;
-    rain.change(Arc::new(behind), other.now());
+    let behind = Current {
+        campaign: Arc::new(behind),
+        ..known.clone()
+    };
+    rain.change(behind, other.now());
     other.node.follow_once().await.expect("the ledger");
     assert_eq!(rain.winners.claimed(), 0);
     rain.change(known, other.now());
