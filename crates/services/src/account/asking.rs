@@ -172,28 +172,47 @@ impl Asked {
         deadline: Instant,
     ) -> Option<Verdict> {
         let deadline = deadline.min(Instant::now() + ANSWER_WITHIN);
-        let (reply, verdict) = oneshot::channel();
+        let (reply, mut verdict) = oneshot::channel();
         let waiting = Waiting {
             campaign,
             attempt: attempt.clone(),
             wish: Wish::Admit(reply),
         };
         let handed_over = self.waiting.try_send(waiting).is_ok();
-        if handed_over
-            && let Ok(Ok(Some(verdict))) = tokio::time::timeout_at(deadline, verdict).await
-        {
+        let answer = if handed_over {
+            tokio::time::timeout_at(deadline, &mut verdict).await.ok()
+        } else {
+            None
+        };
+        if let Some(Ok(Some(verdict))) = answer {
             return Some(verdict);
         }
         metrics::counter!("hongbao_account_undecided_total").increment(1);
-        match self.when_down {
-            WhenDown::Admit => Some(Verdict::Admitted),
-            WhenDown::Refuse => {
-                // It may have been admitted, and only the answer is missing.
-                if handed_over {
-                    self.withdraw(campaign, attempt);
-                }
-                None
-            }
+        if self.when_down == WhenDown::Admit {
+            return Some(Verdict::Admitted);
+        }
+        if answer.is_some() {
+            // It may have been admitted, and only the answer is missing.
+            self.withdraw(campaign, attempt);
+        } else if handed_over {
+            tokio::spawn(
+                self.clone()
+                    .withdraw_if_admitted(campaign, attempt, verdict),
+            );
+        }
+        None
+    }
+
+    /// Waits for a verdict that comes too late. A rejected attempt is not given back: in its
+    /// place an earlier one would be, of a user whose taps have no Grab-Id.
+    async fn withdraw_if_admitted(
+        self,
+        campaign: CampaignId,
+        attempt: Attempt,
+        verdict: oneshot::Receiver<Option<Verdict>>,
+    ) {
+        if !matches!(verdict.await, Ok(Some(Verdict::Rejected(_)))) {
+            self.withdraw(campaign, attempt);
         }
     }
 
@@ -246,7 +265,7 @@ async fn call(verifier: &dyn Verifier, batch: Vec<Waiting>) {
             all.len() - 1
         });
         match waiting.wish {
-            // Whoever has given up waiting has asked to give it back, should it be admitted.
+            // The user has hung up.
             Wish::Admit(reply) if reply.is_closed() => {}
             Wish::Admit(reply) => all[place].admit.push((waiting.attempt, reply)),
             Wish::Withdraw => all[place].withdraw.push(waiting.attempt),
@@ -257,7 +276,7 @@ async fn call(verifier: &dyn Verifier, batch: Vec<Waiting>) {
         .await;
 }
 
-async fn ask(verifier: &dyn Verifier, mut together: Together) {
+async fn ask(verifier: &dyn Verifier, together: Together) {
     let (attempts, replies): (Vec<_>, Vec<_>) = together.admit.into_iter().unzip();
     if !attempts.is_empty() {
         metrics::histogram!("hongbao_account_call_attempts").record(attempts.len() as f64);
@@ -271,12 +290,10 @@ async fn ask(verifier: &dyn Verifier, mut together: Together) {
             replies.len(),
             "one verdict for each attempt"
         );
-        for ((reply, verdict), attempt) in replies.into_iter().zip(verdicts).zip(attempts) {
-            // Who has given up has asked to give it back, and that may have been done before the
-            // attempt was admitted.
-            if reply.send(verdict).is_err() {
-                together.withdraw.push(attempt);
-            }
+        for (reply, verdict) in replies.into_iter().zip(verdicts) {
+            // Who hangs up has tried all the same: else whoever hangs up in time could try as
+            // often as they like.
+            let _hung_up = reply.send(verdict).is_err();
         }
     }
     if !together.withdraw.is_empty() {

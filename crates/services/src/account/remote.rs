@@ -291,8 +291,13 @@ impl From<&Attempt> for AttemptToVerify {
 
 /// The verdicts in an answer to `asked` attempts.
 fn verdicts(status: StatusCode, body: &[u8], asked: usize) -> Result<Vec<Option<Verdict>>, Lost> {
-    if status != StatusCode::OK {
-        return Err(Lost::NotSent(format!("it answered {status}")));
+    match status {
+        StatusCode::OK => {}
+        // It has seen them, and what came of them it does not know itself.
+        StatusCode::SERVICE_UNAVAILABLE => {
+            return Err(Lost::Unknown(format!("it answered {status}")));
+        }
+        _ => return Err(Lost::NotSent(format!("it answered {status}"))),
     }
     let answer: VerifyAnswer = serde_json::from_slice(body)
         .map_err(|error| Lost::Unknown(format!("its answer makes no sense: {error}")))?;

@@ -106,6 +106,7 @@ pub(super) async fn create(
             message,
         ));
     };
+    account.backoff.succeeded(client, Instant::now());
     let (token, expires_at) = account.tokens.issue(&user, account.ledger.now());
     let cookie = set_cookie(&account, &token, LIFE_SECONDS);
     let session = Session {

@@ -1,6 +1,7 @@
 //! Waiting after failed logins, per client address.
 //!
-//! Only failures count: an address from which many people log in well is never made to wait.
+//! Many people may share an address, such as all guests of a hall. Whoever of them logs in well
+//! pays for the mistakes of others, up to a bound: guesses do not become cheap by it.
 
 use std::{
     net::IpAddr,
@@ -13,24 +14,56 @@ use super::{ApiError, client_ip::ClientIp, rate_limit::too_many_requests};
 
 /// Failures that cost nothing, for who mistypes.
 const FREE_FAILURES: u32 = 5;
+/// So many good logins from an address make one more failure cost nothing.
+const SUCCESSES_FOR_A_FAILURE: u32 = 10;
+/// The most failures that good logins pay for.
+const PAID_FAILURES_MAX: u32 = 95;
 /// The longest wait, in seconds. It is reached after about 14 failures.
 const WAIT_SECONDS_MAX: u64 = 300;
-/// Failures are forgotten when none was added for so long.
+/// An address is forgotten when nobody has tried from it for so long.
 const FORGET_AFTER: Duration = Duration::from_secs(900);
-/// The most addresses that are remembered; beyond it the ones that failed least recently and
+/// The most addresses that are remembered; beyond it the ones that tried least recently and
 /// least often are forgotten.
 const ADDRESSES_MAX: u64 = 100_000;
 
 /// Counts failures per address: the first few are free, then each doubles the wait.
 pub struct Backoff {
-    failures: Cache<IpAddr, Failures>,
+    tries: Cache<IpAddr, Tries>,
     limit_loopback: bool,
 }
 
 #[derive(Clone, Copy)]
-struct Failures {
-    count: u32,
+struct Tries {
+    failures: u32,
+    successes: u32,
     wait_until: Instant,
+}
+
+impl Tries {
+    fn none(now: Instant) -> Self {
+        Self {
+            failures: 0,
+            successes: 0,
+            wait_until: now,
+        }
+    }
+
+    fn failed(self, now: Instant) -> Self {
+        let failures = self.failures.saturating_add(1);
+        let paid = (self.successes / SUCCESSES_FOR_A_FAILURE).min(PAID_FAILURES_MAX);
+        Self {
+            failures,
+            wait_until: now + wait_after(failures.saturating_sub(paid)),
+            ..self
+        }
+    }
+
+    fn succeeded(self) -> Self {
+        Self {
+            successes: self.successes.saturating_add(1),
+            ..self
+        }
+    }
 }
 
 impl Backoff {
@@ -39,7 +72,7 @@ impl Backoff {
     #[must_use]
     pub fn new(limit_loopback: bool) -> Self {
         Self {
-            failures: Cache::builder()
+            tries: Cache::builder()
                 .max_capacity(ADDRESSES_MAX)
                 .time_to_live(FORGET_AFTER)
                 .build(),
@@ -55,8 +88,8 @@ impl Backoff {
         if self.exempts(client) {
             return Ok(());
         }
-        let failures = self.failures.get(&client.key());
-        let wait = failures.map(|f| f.wait_until.saturating_duration_since(now));
+        let tries = self.tries.get(&client.key());
+        let wait = tries.map(|tries| tries.wait_until.saturating_duration_since(now));
         match wait {
             Some(wait) if !wait.is_zero() => {
                 metrics::counter!("hongbao_backoff_refused_total").increment(1);
@@ -68,16 +101,22 @@ impl Backoff {
 
     /// Counts a failure of `client`.
     pub fn failed(&self, client: ClientIp, now: Instant) {
+        self.count(client, now, |tries| tries.failed(now));
+    }
+
+    /// Counts a login of `client` that went well.
+    pub fn succeeded(&self, client: ClientIp, now: Instant) {
+        self.count(client, now, Tries::succeeded);
+    }
+
+    fn count(&self, client: ClientIp, now: Instant, count: impl FnOnce(Tries) -> Tries) {
         if self.exempts(client) {
             return;
         }
-        self.failures
-            .entry(client.key())
-            .and_compute_with(|before| {
-                let count = before.map_or(0, |entry| entry.into_value().count) + 1;
-                let wait_until = now + wait_after(count);
-                Op::Put(Failures { count, wait_until })
-            });
+        self.tries.entry(client.key()).and_compute_with(|before| {
+            let before = before.map_or_else(|| Tries::none(now), moka::Entry::into_value);
+            Op::Put(count(before))
+        });
     }
 
     fn exempts(&self, client: ClientIp) -> bool {
@@ -120,6 +159,30 @@ mod tests {
             assert!(backoff.check(someone, later).is_ok());
         }
         assert!(backoff.check(client("192.0.2.2"), now).is_ok());
+    }
+
+    #[test]
+    fn good_logins_pay_for_the_mistakes_of_others() {
+        let backoff = Backoff::new(false);
+        let now = Instant::now();
+        let hall = client("192.0.2.1");
+        for _ in 0..100 {
+            backoff.succeeded(hall, now);
+        }
+        for _ in 0..FREE_FAILURES + 10 {
+            backoff.failed(hall, now);
+            assert!(backoff.check(hall, now).is_ok());
+        }
+        backoff.failed(hall, now);
+        assert!(backoff.check(hall, now).is_err());
+        // Not without a bound.
+        for _ in 0..100_000 {
+            backoff.succeeded(hall, now);
+        }
+        for _ in 0..FREE_FAILURES + PAID_FAILURES_MAX {
+            backoff.failed(hall, now);
+        }
+        assert!(backoff.check(hall, now).is_err());
     }
 
     #[test]

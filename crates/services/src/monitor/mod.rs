@@ -172,6 +172,7 @@ impl Monitor {
     pub fn new(tools: Tools, settings: Settings) -> Arc<Self> {
         let issuer = Issuer::new(tools.ledger.clone(), tools.queue.clone(), settings.replicas);
         let leader = Leader::new(tools.ledger.clone(), tools.node, settings.lease);
+        let tries = LoginTries::new(settings.limit_loopback);
         Arc::new(Self {
             leader,
             registered: tools.registered,
@@ -188,7 +189,7 @@ impl Monitor {
             locks: CampaignLocks::default(),
             open_campaigns: Arc::default(),
             passwords: Passwords::new(),
-            tries: LoginTries::new(),
+            tries,
             setup: Setup::default(),
             live: live::Counted::new(),
         })

@@ -69,16 +69,15 @@ pub(crate) async fn login(
         let reason = format!("must have 1 to {PASSWORD_BYTES_MAX} bytes");
         return Err(ApiError::invalid("password", reason));
     }
-    let keys = tries_keys(&username, client, monitor.settings.limit_loopback);
     let now = monitor.ledger.now();
-    monitor.tries.begin(&keys, now).map_err(|wait_seconds| {
+    let attempt = monitor.tries.begin(client, &username, now);
+    let attempt = attempt.map_err(|wait_seconds| {
         metrics::counter!("hongbao_login_refused_total").increment(1);
         too_many_tries(wait_seconds)
     })?;
 
-    let organiser = monitor.ledger.organiser(&username).await?;
-    let hash = organiser.map(|organiser| organiser.password_hash);
-    if !monitor.passwords.matches(request.password, hash).await? {
+    let matches = password_matches(&monitor, &username, request.password).await;
+    if !matches.inspect_err(|_undecided| monitor.tries.undecided(&attempt, now))? {
         tracing::warn!(client.address = %client.0, "a login failed");
         return Err(ApiError::new(
             StatusCode::UNAUTHORIZED,
@@ -86,7 +85,7 @@ pub(crate) async fn login(
             "no organiser has this username and password",
         ));
     }
-    monitor.tries.succeeded(&keys);
+    monitor.tries.succeeded(attempt);
 
     let token = hex::encode(draw::<32>(monitor.random.as_ref()));
     let expires_at = monitor.ledger.now().plus_seconds(SESSION_SECONDS);
@@ -143,13 +142,14 @@ fn set_cookie(monitor: &Monitor, token: &str, max_age_seconds: i64) -> String {
     )
 }
 
-/// Tries count by username and by address, the latter not for this machine unless asked for.
-fn tries_keys(username: &str, client: ClientIp, limit_loopback: bool) -> Vec<String> {
-    let mut keys = vec![format!("username {username}")];
-    if limit_loopback || !client.is_loopback() {
-        keys.push(format!("address {}", client.key()));
-    }
-    keys
+async fn password_matches(
+    monitor: &Monitor,
+    username: &str,
+    password: String,
+) -> Result<bool, ApiError> {
+    let organiser = monitor.ledger.organiser(username).await?;
+    let hash = organiser.map(|organiser| organiser.password_hash);
+    monitor.passwords.matches(password, hash).await
 }
 
 fn too_many_tries(wait_seconds: u32) -> ApiError {

@@ -125,6 +125,77 @@ async fn an_account_service_that_is_down_refuses_or_admits_as_configured() {
     }
 }
 
+/// Admits each user's first attempt until it is given back, after a while.
+#[derive(Default)]
+struct Window {
+    used: std::sync::Mutex<std::collections::HashSet<UserId>>,
+}
+
+/// How long [`Window`] takes.
+const WINDOW_TAKES: Duration = Duration::from_millis(100);
+
+#[async_trait]
+impl Verifier for Window {
+    async fn admit(
+        &self,
+        _campaign: CampaignId,
+        attempts: &[Attempt],
+    ) -> Result<Vec<Option<Verdict>>, Unreached> {
+        tokio::time::sleep(WINDOW_TAKES).await;
+        let mut used = self.used.lock().unwrap();
+        let verdict = |attempt: &Attempt| match used.insert(attempt.user.clone()) {
+            true => Some(Verdict::Admitted),
+            false => Some(Verdict::Rejected(Rejected::TooFrequent)),
+        };
+        Ok(attempts.iter().map(verdict).collect())
+    }
+
+    async fn withdraw(&self, _campaign: CampaignId, attempts: &[Attempt]) -> Result<(), Unreached> {
+        let mut used = self.used.lock().unwrap();
+        for attempt in attempts {
+            used.remove(&attempt.user);
+        }
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), Unreached> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hangs_up_opens_no_window() {
+    let asked = Asked::start(Arc::new(Window::default()), WhenDown::Refuse);
+    assert_eq!(ask(&asked, "eve").await, Some(Verdict::Admitted));
+    for waits in [WINDOW_TAKES / 2, Duration::ZERO] {
+        let hung_up = tokio::time::timeout(waits, ask(&asked, "eve")).await;
+        assert!(hung_up.is_err());
+        tokio::time::sleep(WINDOW_TAKES * 3).await;
+        let too_frequent = Some(Verdict::Rejected(Rejected::TooFrequent));
+        assert_eq!(ask(&asked, "eve").await, too_frequent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_that_comes_too_late_uses_up_no_attempt_and_opens_no_window() {
+    let asked = Asked::start(Arc::new(Window::default()), WhenDown::Refuse);
+    let admission = Admission::Asked(asked.clone());
+    let rules = RuleSet::new(&rules::Rules::default());
+    let impatient = async |user| {
+        let deadline = Instant::now() + WINDOW_TAKES / 2;
+        let attempt = attempt(user);
+        let verdict = admission.admit(CAMPAIGN, &rules, attempt, NOW, deadline);
+        assert_eq!(verdict.await, None);
+        tokio::time::sleep(WINDOW_TAKES * 3).await;
+    };
+    impatient("bob").await;
+    assert_eq!(ask(&asked, "bob").await, Some(Verdict::Admitted));
+    // Rejected this time, and the attempt before stays used up.
+    impatient("bob").await;
+    let too_frequent = Some(Verdict::Rejected(Rejected::TooFrequent));
+    assert_eq!(ask(&asked, "bob").await, too_frequent);
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_ask_waits_longer_than_its_bound_and_its_attempt_is_given_back() {
     let stuck = Arc::new(Counting {

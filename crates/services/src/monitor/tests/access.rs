@@ -3,9 +3,12 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::monitor::{
-    router,
-    testkit::{Answer, Bench, KEY, PUBLIC_URL},
+use crate::{
+    http::ClientIp,
+    monitor::{
+        router,
+        testkit::{Answer, Bench, KEY, PUBLIC_URL},
+    },
 };
 
 const SESSIONS: &str = "/monitor/api/sessions";
@@ -175,10 +178,10 @@ async fn wrong_logins_are_alike_and_make_the_next_ones_wait() {
     assert_eq!(wrong.refusal(), (401, "wrong_credentials".into()));
     assert_eq!(wrong.text(), unknown.text());
     // Twelve failures a while apart, so that a slow test does not outlive the wait.
-    let keys = ["username ann".to_owned()];
+    let here = ClientIp(std::net::Ipv4Addr::LOCALHOST.into());
     for n in 0..12 {
         let then = bench.ledger.now().plus_seconds(n * 100);
-        assert_eq!(bench.monitor.tries.begin(&keys, then), Ok(()));
+        let _failed = bench.monitor.tries.begin(here, "ann", then).unwrap();
     }
     let refused = login(&bench, "ann", PASSWORD).await;
     assert_eq!(refused.refusal(), (429, "too_many_requests".into()));
