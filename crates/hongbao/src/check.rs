@@ -1,17 +1,18 @@
-//! `hongbao check`: tests configuration and backends without serving.
+//! `hongbao check`: tests configuration and backends without serving, and without changing
+//! anything: no secret is drawn, no table and no folder is made.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{fs::OpenOptions, io, path::Path, process::ExitCode, sync::Arc};
 
 use aliyun::sls::SlsError;
 use anyhow::Context as _;
 use eventlog::sls::StartError;
+use ledger::{OpenError, ServerLedger, SqliteLedger, SystemClock, server::SCHEMA as SERVER_SCHEMA};
 use services::account::{asking::Verifier as _, remote::RemoteAccount};
 
 use crate::{
-    config::{QueueAt, Settings, SlsAt},
-    secrets::Told,
+    config::{AttemptsAt, Database, QueueAt, Settings, SlsAt},
     serve::{
-        Role,
+        self, Role,
         backends::{self, Opened, answers},
         places::Place,
         plan::Plan,
@@ -44,7 +45,8 @@ pub fn run(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
 
 async fn look(role: Role, settings: Settings) -> anyhow::Result<()> {
     let settings = settings.with_file()?;
-    settings.public_url(settings.listen())?;
+    telemetry::filter(&settings)?;
+    serve::check_listening(&settings)?;
     let mut places = vec![
         Place::public(role, &settings),
         Place::admin(role, &settings),
@@ -57,23 +59,86 @@ async fn look(role: Role, settings: Settings) -> anyhow::Result<()> {
         return Ok(());
     }
     let plan = Plan::of(role, &settings)?;
-    let told = plan.told(&settings)?;
-    let opened = Opened::open(&plan.database).await?;
-    let looked = look_at_backends(&plan, &settings, told, &opened).await;
-    opened.close().await;
+    let found = open(&plan.database).await?;
+    let looked = look_at_backends(&plan, &settings, found.as_ref()).await;
+    if let Some(found) = found {
+        found.opened.close().await;
+    }
     looked
+}
+
+/// A ledger as it is.
+struct AsItIs {
+    opened: Opened,
+    /// Whether its tables are those of this version.
+    current: bool,
+}
+
+/// The ledger as it is; `None` when there is no file, or one of an earlier version.
+async fn open(database: &Database) -> anyhow::Result<Option<AsItIs>> {
+    let clock = Arc::new(SystemClock);
+    match database {
+        Database::Sqlite(path) => match SqliteLedger::open_read_only(path, clock).await {
+            Ok(ledger) => Ok(Some(AsItIs {
+                opened: Opened::Sqlite(ledger),
+                current: true,
+            })),
+            Err(OpenError::Missing(file)) => {
+                println!(
+                    "note: {} is not there; the first start makes it",
+                    file.display()
+                );
+                Ok(None)
+            }
+            Err(OpenError::Older { found, known }) => {
+                println!(
+                    "note: the ledger {database} has schema {found}; a start migrates it to \
+                     {known}, and an older version cannot open it then: make a backup first"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        },
+        Database::Server(url) => {
+            let opened = ServerLedger::open_unchanged(url, clock).await;
+            let (ledger, schema) =
+                opened.with_context(|| format!("cannot use the ledger {database}"))?;
+            match schema {
+                SERVER_SCHEMA => {}
+                0 => println!("note: {database} has no tables; the first start makes them"),
+                _ => println!(
+                    "note: the ledger {database} has schema {schema}; a start migrates it to \
+                     {SERVER_SCHEMA}"
+                ),
+            }
+            Ok(Some(AsItIs {
+                opened: Opened::Server(ledger),
+                current: schema == SERVER_SCHEMA,
+            }))
+        }
+    }
 }
 
 async fn look_at_backends(
     plan: &Plan,
     settings: &Settings,
-    told: Told,
-    opened: &Opened,
+    ledger: Option<&AsItIs>,
 ) -> anyhow::Result<()> {
     let role = plan.role;
-    look_at_ledger(plan, opened, settings.allow_weak_durability == Some(true)).await?;
-    let secrets = plan.secrets(settings, told, opened).await?;
-    println!("well: the secrets are there");
+    if let Some(ledger) = ledger {
+        look_at_ledger(
+            plan,
+            &ledger.opened,
+            settings.allow_weak_durability == Some(true),
+        )
+        .await?;
+    }
+    let current = ledger.filter(|ledger| ledger.current);
+    let secrets = plan.found(settings, current.map(|it| &it.opened)).await?;
+    match secrets.complete {
+        true => println!("well: the secrets are there"),
+        false => println!("note: a secret that nobody told is drawn by the first start"),
+    }
     if (role.is_redpacket() || role.is_monitor()) && plan.queue != QueueAt::Memory {
         let queue = backends::queue(&plan.queue)?;
         answers(&format!("the queue {}", plan.queue), queue.ping()).await?;
@@ -90,8 +155,13 @@ async fn look_at_backends(
             look_at_shipping(settings)?;
         }
     }
+    if role.is_redpacket() {
+        look_at_access_log(&settings.access_log())?;
+    }
     if role.is_account()
-        && let Some(attempts) = backends::attempts(plan, opened)?
+        && let Some(ledger) = ledger
+        && (ledger.current || plan.attempts != AttemptsAt::Ledger)
+        && let Some(attempts) = backends::attempts(plan, &ledger.opened)?
     {
         let what = format!("what account replicas share, {}", plan.attempts);
         answers(&what, attempts.ping()).await?;
@@ -127,6 +197,20 @@ async fn look_at_sls(sls: &SlsAt) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn look_at_access_log(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    match OpenOptions::new().append(true).open(path) {
+        Ok(_) => println!("well: the access log {shown} can be written"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            println!("note: the access log {shown} is not there; the first start makes it");
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot write the access log {shown}"));
+        }
+    }
+    Ok(())
+}
+
 fn look_at_shipping(settings: &Settings) -> anyhow::Result<()> {
     let folder = shipping_folder(settings);
     let shown = folder.display();
@@ -140,9 +224,8 @@ fn look_at_shipping(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn look_at_ledger(plan: &Plan, opened: &Opened, weak_is_allowed: bool) -> anyhow::Result<()> {
-    let ledger = opened.ledger();
-    ledger.ping().await?;
     println!("well: the ledger {} answers", plan.database);
+    let ledger = opened.ledger();
     let durability = ledger.durability().await?;
     println!("well: {}", durability.meaning);
     if let Some(weakness) = durability.weakness {

@@ -17,6 +17,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+use services::http::origin;
 
 pub use self::{
     backends::{AttemptsAt, Database, QueueAt, without_password},
@@ -334,6 +335,12 @@ pub enum LogFormat {
     Json,
 }
 
+macro_rules! forget_empty {
+    ($settings:ident: $($field:ident)*) => {
+        $(if $settings.$field.as_deref() == Some("") { $settings.$field = None; })*
+    };
+}
+
 macro_rules! fill_from {
     ($settings:ident, $file:ident: $($field:ident)*) => {
         $(if $settings.$field.is_none() { $settings.$field = $file.$field; })*
@@ -346,6 +353,15 @@ impl Settings {
     /// # Errors
     /// When the file cannot be read, or holds an unknown option or a wrong value.
     pub fn with_file(mut self) -> anyhow::Result<Self> {
+        // A template leaves variables empty that are not set. Secrets are not among them: to be
+        // told an empty one is a mistake, and none must be drawn in its place.
+        forget_empty!(self:
+            public_url database_url db_host db_name db_user db_passwd queue_url mns_url
+            access_key_id access_key_secret access_key_token sls_endpoint sls_project
+            sls_logstore sls_region attempts_url account_url account_check_ip log);
+        if let Some(proxies) = &mut self.trusted_proxies {
+            proxies.retain(|proxy| !proxy.is_empty());
+        }
         let Some(path) = self.config.clone() else {
             return Ok(self);
         };
@@ -422,6 +438,12 @@ impl Settings {
         if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
             bail!(
                 "HONGBAO_PUBLIC_URL must begin with http:// or https:// and a host, and is `{url}`"
+            );
+        }
+        if let Err(error) = origin::check_url(url) {
+            bail!(
+                "HONGBAO_PUBLIC_URL `{url}`: {error}; a host or a path beyond ASCII is to be \
+                 written as xn--… or %XX"
             );
         }
         Ok(url.trim_end_matches('/').to_owned())

@@ -53,7 +53,7 @@ enum Command {
     Restore(offline::restore::RestoreArgs),
     /// Recompute every amount of an ended campaign from its published seed.
     Verify(offline::verify::VerifyArgs),
-    /// Test configuration and backends; exits 78 when something is wrong.
+    /// Test configuration and backends, changing nothing; exits 78 when something is wrong.
     Check {
         /// Which services are to run here.
         #[arg(long = "for", value_name = "SERVICES", default_value = "serve")]

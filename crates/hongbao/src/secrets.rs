@@ -162,6 +162,60 @@ impl Told {
     }
 }
 
+/// The secrets that are there already.
+pub struct Found {
+    /// The service key.
+    pub service_key: Option<String>,
+    /// Whether the first start has none to draw.
+    pub complete: bool,
+}
+
+impl Found {
+    /// What of `needed` was told, or is kept in `dir` or in `ledger`; none is made.
+    ///
+    /// # Errors
+    /// When one is told twice or too short, a file cannot be read, or the ledger does not answer.
+    pub async fn look(
+        settings: &Settings,
+        needed: Needed,
+        dir: Option<&Path>,
+        ledger: Option<&ServerLedger>,
+    ) -> anyhow::Result<Self> {
+        let [token, service, organiser] = sources(settings);
+        let [token_kept, service_kept, organiser_kept] =
+            KEPT.map(|name| dir.map(|dir| dir.join(name)));
+        let token_secret = found(&token, token_kept, ledger).await?;
+        let mut service_key = None;
+        if needed.service_key {
+            service_key = found(&service, service_kept, ledger).await?;
+        }
+        if needed.organiser_key {
+            found(&organiser, organiser_kept, None).await?;
+        }
+        Ok(Self {
+            complete: token_secret.is_some() && (service_key.is_some() || !needed.service_key),
+            service_key,
+        })
+    }
+}
+
+async fn found(
+    source: &Source<'_>,
+    kept: Option<PathBuf>,
+    ledger: Option<&ServerLedger>,
+) -> anyhow::Result<Option<String>> {
+    let found = match kept {
+        Some(kept) => source.told_or_found(&kept)?,
+        None => source.told()?,
+    };
+    let (None, Some(ledger)) = (&found, ledger) else {
+        return Ok(found);
+    };
+    let made = ledger.secret_if_made(source.name).await?;
+    let made = made.map(|secret| long_enough(source.name, secret));
+    made.transpose().context("in the ledger's table `secrets`")
+}
+
 /// What was told; else the ledger's secret of this name.
 async fn told_or_shared(
     name: &str,

@@ -27,14 +27,8 @@ const SUM_UP_EVERY: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the filter makes no sense.
 pub fn log(settings: &Settings) -> anyhow::Result<()> {
-    let filter = settings.log.as_deref().unwrap_or("info");
-    let filter = EnvFilter::try_new(filter).with_context(|| {
-        format!(
-            "HONGBAO_LOG must be a filter such as `info` or `services=debug`, and is `{filter}`"
-        )
-    })?;
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(settings)?)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match settings.log_format.unwrap_or(LogFormat::Text) {
@@ -42,6 +36,19 @@ pub fn log(settings: &Settings) -> anyhow::Result<()> {
         LogFormat::Json => log.json().init(),
     }
     Ok(())
+}
+
+/// What is logged.
+///
+/// # Errors
+/// When the filter makes no sense.
+pub fn filter(settings: &Settings) -> anyhow::Result<EnvFilter> {
+    let filter = settings.log.as_deref().unwrap_or("info");
+    EnvFilter::try_new(filter).with_context(|| {
+        format!(
+            "HONGBAO_LOG must be a filter such as `info` or `services=debug`, and is `{filter}`"
+        )
+    })
 }
 
 /// Collects what is counted, and sums it up again and again. To be called within a runtime.

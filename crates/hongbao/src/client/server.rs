@@ -1,6 +1,10 @@
 //! Which server is talked to, with which key, and what its refusals look like to a person.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
@@ -44,7 +48,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, env = "HONGBAO_ORGANISER_KEY_FILE", value_name = "FILE")]
     organiser_key_file: Option<PathBuf>,
     /// The server's data directory, when it is on this machine: the key is read from the file
-    /// `organiser.key` in it. Left out, `./data` is tried for a server on this machine.
+    /// `organiser.key` in it, where there is one. Left out, `./data` is tried.
     #[arg(long, env = "HONGBAO_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -71,12 +75,12 @@ impl ServerArgs {
                 source: "--organiser-key or HONGBAO_ORGANISER_KEY".to_owned(),
             }));
         }
-        let (path, must_exist) = match (&self.organiser_key_file, &self.data_dir) {
-            (Some(file), _) => (file.clone(), true),
-            (None, Some(dir)) => (dir.join(KEY_FILE), true),
-            // The key of the server here is not for a server elsewhere.
-            (None, None) if !self.is_local() => return Ok(None),
-            (None, None) => (PathBuf::from(DATA_DIR_DEFAULT).join(KEY_FILE), false),
+        let (path, must_exist) = match &self.organiser_key_file {
+            Some(file) => (file.clone(), true),
+            // The key of the server here is not for a server elsewhere, and the directory may be
+            // told by the variable that tells it to the server.
+            None if !self.is_local() => return Ok(None),
+            None => (self.kept_key(), false),
         };
         match std::fs::read_to_string(&path) {
             Ok(text) if text.trim().is_empty() => {
@@ -93,6 +97,14 @@ impl ServerArgs {
             Err(error) => Err(error)
                 .with_context(|| format!("cannot read the organiser key in {}", path.display())),
         }
+    }
+
+    /// Where the server of this machine keeps its key.
+    fn kept_key(&self) -> PathBuf {
+        let data_dir = self.data_dir.as_deref();
+        data_dir
+            .unwrap_or(Path::new(DATA_DIR_DEFAULT))
+            .join(KEY_FILE)
     }
 
     /// Whether the URL names this machine by its loopback address.
@@ -118,9 +130,16 @@ impl ServerArgs {
             })?;
         let Some(key) = self.key()? else {
             bail!(
-                "no organiser key: give --organiser-key-file, or HONGBAO_ORGANISER_KEY, or \
-                 --data-dir when the server is on this machine ({} is not there)",
-                PathBuf::from(DATA_DIR_DEFAULT).join(KEY_FILE).display()
+                "no organiser key: give --organiser-key-file, or HONGBAO_ORGANISER_KEY{}",
+                match self.is_local() {
+                    true => format!(
+                        ", or --data-dir of the server on this machine ({} is not there)",
+                        self.kept_key().display()
+                    ),
+                    false => "; a data directory counts for a server at a loopback address \
+                              only"
+                        .to_owned(),
+                }
             );
         };
         let mut http = reqwest::Client::builder()
@@ -320,14 +339,18 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_read_from_the_data_directory_that_was_named() {
+    fn the_key_in_the_data_directory_is_for_the_server_of_this_machine() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(KEY_FILE), "a key\n").unwrap();
-        let args = ServerArgs {
-            data_dir: Some(dir.path().to_owned()),
-            ..args("http://rain.example")
+        let key = |url| {
+            let args = ServerArgs {
+                data_dir: Some(dir.path().to_owned()),
+                ..args(url)
+            };
+            args.key().unwrap().map(|key| key.value)
         };
-        assert_eq!(args.key().unwrap().unwrap().value, "a key");
+        assert_eq!(key("http://127.0.0.1:8081").as_deref(), Some("a key"));
+        assert_eq!(key("http://rain.example"), None);
     }
 
     #[test]

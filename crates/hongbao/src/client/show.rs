@@ -65,6 +65,8 @@ pub(crate) struct Campaign {
     pub(crate) title: String,
     pub(crate) state: String,
     #[serde(default)]
+    pub(crate) link: Option<String>,
+    #[serde(default)]
     pub(crate) starts_at: Option<String>,
     #[serde(default)]
     pub(crate) ends_at: Option<String>,

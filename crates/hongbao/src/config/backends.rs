@@ -139,7 +139,18 @@ impl Settings {
 
     /// The URL that the mission's names of a MySQL database make.
     fn db_url(&self) -> anyhow::Result<Option<String>> {
-        let Some(host) = self.db_host.as_deref().filter(|host| !host.is_empty()) else {
+        let Some(host) = self.db_host.as_deref() else {
+            let others = [
+                ("DB_NAME", self.db_name.is_some()),
+                ("DB_USER", self.db_user.is_some()),
+                ("DB_PASSWD", self.db_passwd.is_some()),
+                ("DB_PASSWD_FILE", self.db_passwd_file.is_some()),
+                ("DB_PORT", self.db_port.is_some()),
+            ];
+            if let Some((name, _)) = others.into_iter().find(|(_, is_set)| *is_set) {
+                // Else it would go on with a file of its own, and nobody would notice.
+                bail!("{name} is set, and DB_HOST is not: set both, or neither");
+            }
             return Ok(None);
         };
         let (Some(name), Some(user)) = (&self.db_name, &self.db_user) else {
@@ -173,7 +184,7 @@ impl Settings {
     /// # Errors
     /// When it is named twice, is none that this version has, or misses its access key.
     pub fn queue(&self) -> anyhow::Result<QueueAt> {
-        let mns_url = self.mns_url.as_deref().filter(|url| !url.is_empty());
+        let mns_url = self.mns_url.as_deref();
         match (self.queue_url.as_deref(), mns_url) {
             (Some(_), Some(_)) => bail!("HONGBAO_QUEUE_URL and MNS_URL are both set; set one"),
             (None, Some(url)) if is_mns(url) => Ok(QueueAt::Mns(self.mns_at(url)?)),

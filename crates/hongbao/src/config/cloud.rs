@@ -60,11 +60,6 @@ impl fmt::Display for SlsAt {
     }
 }
 
-/// What was told; an empty variable tells nothing.
-fn told(option: Option<&str>) -> Option<&str> {
-    option.filter(|text| !text.is_empty())
-}
-
 /// `text`, when it can be a name of SLS.
 fn name_of(variable: &str, text: &str, further: &str) -> anyhow::Result<String> {
     let usual = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -108,9 +103,9 @@ impl Settings {
     /// When it is told in part, a name cannot be one, or the access key is missing, told twice,
     /// or its file cannot be read.
     pub fn sls(&self) -> anyhow::Result<Option<SlsAt>> {
-        let project = told(self.sls_project.as_deref());
-        let logstore = told(self.sls_logstore.as_deref());
-        let Some(endpoint) = told(self.sls_endpoint.as_deref()) else {
+        let project = self.sls_project.as_deref();
+        let logstore = self.sls_logstore.as_deref();
+        let Some(endpoint) = self.sls_endpoint.as_deref() else {
             if project.is_some() || logstore.is_some() {
                 bail!(
                     "HONGBAO_SLS_PROJECT and HONGBAO_SLS_LOGSTORE need HONGBAO_SLS_ENDPOINT: \
@@ -128,14 +123,14 @@ impl Settings {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             project,
             logstore: name_of("HONGBAO_SLS_LOGSTORE", logstore, "-_")?,
-            region: told(self.sls_region.as_deref()).map(str::to_owned),
+            region: self.sls_region.as_deref().map(str::to_owned),
             key: self.access_key("the log on SLS")?,
         }))
     }
 
     /// The access key, for `what`.
     fn access_key(&self, what: &str) -> anyhow::Result<AccessKey> {
-        let id = told(self.access_key_id.as_deref());
+        let id = self.access_key_id.as_deref();
         let id =
             id.with_context(|| format!("{what} needs ACCESS_KEY_ID, the id of an access key"))?;
         let secret = match (&self.access_key_secret, &self.access_key_secret_file) {
@@ -154,11 +149,10 @@ impl Settings {
         if secret.is_empty() {
             bail!("{what} needs ACCESS_KEY_SECRET (or ACCESS_KEY_SECRET_FILE)");
         }
-        let token = self.access_key_token.clone();
         Ok(AccessKey {
             id: id.to_owned(),
             secret,
-            token: token.filter(|token| !token.is_empty()),
+            token: self.access_key_token.clone(),
         })
     }
 }
@@ -291,6 +285,7 @@ mod tests {
             sls_endpoint: Some(String::new()),
             ..mission()
         };
+        let empty = empty.with_file().expect("there is none");
         assert!(empty.sls().expect("nothing is wrong").is_none());
         let at = on_sls().sls().expect("all is told").expect("a log store");
         assert_eq!(

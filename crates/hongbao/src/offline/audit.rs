@@ -16,8 +16,6 @@ use ledger::{
 };
 use rules::CampaignId;
 
-/// The most campaigns audited in one go without naming one.
-const CAMPAIGNS_MAX: u32 = 10_000;
 /// Campaigns read at once where all are audited.
 const CAMPAIGNS_A_PAGE: u32 = 100;
 
@@ -48,28 +46,26 @@ pub async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let ledger = SqliteLedger::open_read_only(&args.data_dir, Arc::new(SystemClock))
         .await
         .with_context(|| format!("cannot audit {}", args.data_dir.display()))?;
-    let campaigns = match args.campaign {
-        Some(id) => vec![
-            ledger
-                .campaign(id)
-                .await?
-                .context("there is no such campaign")?,
-        ],
-        None => ledger.campaigns(None, CAMPAIGNS_MAX).await?,
-    };
-    if campaigns.is_empty() {
-        println!("there are no campaigns in {}", args.data_dir.display());
-    }
     let mut balanced = true;
-    for campaign in &campaigns {
-        let snapshot = ledger.audit_snapshot(campaign.id).await?;
-        let report = audit(&snapshot.context("the campaign went away")?);
+    let mut tell = |campaign: &Campaign, report: &AuditReport| {
         balanced &= report.balanced;
         if args.json {
-            println!("{}", serde_json::to_string(&report)?);
+            println!("{}", serde_json::to_string(report)?);
         } else {
-            tell(campaign, &report);
+            describe(campaign, report);
         }
+        Ok(())
+    };
+    match args.campaign {
+        Some(id) => {
+            let campaign = ledger.campaign(id).await?;
+            let campaign = campaign.context("there is no such campaign")?;
+            tell(&campaign, &audited(&ledger, &campaign).await?)?;
+        }
+        None if each(&ledger, tell).await? == 0 => {
+            println!("there are no campaigns in {}", args.data_dir.display());
+        }
+        None => {}
     }
     ledger.close().await;
     Ok(if balanced {
@@ -97,26 +93,43 @@ pub(super) async fn audit_all(path: &Path) -> anyhow::Result<Audited> {
         not_ended: 0,
         unbalanced: Vec::new(),
     };
-    let mut before = None;
-    loop {
-        let page = ledger.campaigns(before, CAMPAIGNS_A_PAGE).await?;
-        let Some(last) = page.last() else { break };
-        before = Some(last.no);
-        for campaign in &page {
-            let snapshot = ledger.audit_snapshot(campaign.id).await?;
-            let report = audit(&snapshot.context("a campaign went away")?);
-            audited.campaigns += 1;
-            audited.not_ended += usize::from(campaign.closed_at.is_none());
-            if !report.balanced {
-                audited.unbalanced.push(campaign.id);
-            }
+    let note = |campaign: &Campaign, report: &AuditReport| {
+        audited.not_ended += usize::from(campaign.closed_at.is_none());
+        if !report.balanced {
+            audited.unbalanced.push(campaign.id);
         }
-    }
+        Ok(())
+    };
+    audited.campaigns = each(&ledger, note).await?;
     ledger.close().await;
     Ok(audited)
 }
 
-fn tell(campaign: &Campaign, report: &AuditReport) {
+/// Audits every campaign, and hands each report over; how many there are.
+async fn each(
+    ledger: &SqliteLedger,
+    mut tell: impl FnMut(&Campaign, &AuditReport) -> anyhow::Result<()>,
+) -> anyhow::Result<usize> {
+    let (mut before, mut number) = (None, 0);
+    loop {
+        let page = ledger.campaigns(before, CAMPAIGNS_A_PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(number);
+        };
+        before = Some(last.no);
+        number += page.len();
+        for campaign in &page {
+            tell(campaign, &audited(ledger, campaign).await?)?;
+        }
+    }
+}
+
+async fn audited(ledger: &SqliteLedger, campaign: &Campaign) -> anyhow::Result<AuditReport> {
+    let snapshot = ledger.audit_snapshot(campaign.id).await?;
+    Ok(audit(&snapshot.context("the campaign went away")?))
+}
+
+fn describe(campaign: &Campaign, report: &AuditReport) {
     let verdict = if report.balanced {
         "balanced"
     } else {

@@ -119,12 +119,9 @@ fn refuse_unless_empty(data_dir: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     if unfinished && names.iter().all(of_a_restore) {
-        // What stands beside the ledger's file belongs to a copy that is written over now.
-        let beside = |name: &&std::ffi::OsString| {
-            let name = name.to_string_lossy();
-            name.starts_with(UNFINISHED) && name != UNFINISHED
-        };
-        for name in names.iter().filter(beside) {
+        // All of it, secrets too, may be of another backup. The ledger's file goes on marking the
+        // directory until it is written over.
+        for name in names.iter().filter(|name| *name != UNFINISHED) {
             fs::remove_file(data_dir.join(name))?;
         }
         return Ok(());

@@ -8,7 +8,10 @@ use eventlog::AccessLog;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use services::{
-    account::{self, service_key::ServiceKey},
+    account::{
+        self,
+        service_key::{self, ServiceKey},
+    },
     http::{
         client_ip::TrustedProxies,
         edge::Edge,
@@ -108,14 +111,16 @@ impl Listeners {
         options: Options,
         stopping: CancellationToken,
     ) -> anyhow::Result<Serving> {
+        let health = health::router(node.readiness.clone(), services_of(node));
         let inner = match (&node.account, &secrets.service_key) {
             (Some(account), Some(key)) => {
-                let router = account::inner_router(account.clone(), ServiceKey::new(key));
-                router.split_for_parts().0
+                let key = ServiceKey::new(key);
+                let router = account::inner_router(account.clone(), key.clone());
+                let health = service_key::refusing_wrong_ones(health, key);
+                router.split_for_parts().0.merge(health)
             }
-            _ => Router::new(),
+            _ => health,
         };
-        let inner = inner.merge(health::router(node.readiness.clone(), services_of(node)));
         let routers = Routers {
             public: public_router(node),
             redpacket: node.redpacket.clone(),

@@ -82,9 +82,21 @@ pub fn run(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
 fn understood(settings: Settings) -> anyhow::Result<Settings> {
     let settings = settings.with_file()?;
     telemetry::log(&settings)?;
-    settings.public_url(settings.listen())?;
-    listeners::trusted_proxies(&settings)?;
+    check_listening(&settings)?;
     Ok(settings)
+}
+
+/// Refuses what a process that listens cannot be told.
+pub(crate) fn check_listening(settings: &Settings) -> anyhow::Result<()> {
+    settings.public_url(settings.listen())?;
+    listeners::trusted_proxies(settings)?;
+    if settings.connections_max() == 0 {
+        anyhow::bail!("HONGBAO_CONNECTIONS_MAX must be at least 1");
+    }
+    if settings.threads == Some(0) {
+        anyhow::bail!("HONGBAO_THREADS must be at least 1");
+    }
+    Ok(())
 }
 
 /// Says what is wrong with the configuration; the exit code for that.
@@ -140,7 +152,9 @@ async fn services(role: Role, settings: Settings) -> anyhow::Result<ExitCode> {
     };
     tracing::info!(seconds_max = drain_within.as_secs(), "draining");
     node.readiness.drain();
-    notice(role, &settings, &mut stop_signals).await;
+    if !notice(role, &settings, &mut stop_signals).await {
+        return Ok(ExitCode::FAILURE);
+    }
     if let Some(redpacket) = &node.redpacket {
         redpacket.end_streams();
     }
@@ -169,16 +183,20 @@ async fn webpage(settings: Settings) -> anyhow::Result<ExitCode> {
     println!("listening on http://{}", serving.public_address);
     stop_signals.wait().await;
     readiness.drain();
-    notice(Role::Webpage, &settings, &mut stop_signals).await;
+    if !notice(Role::Webpage, &settings, &mut stop_signals).await {
+        return Ok(ExitCode::FAILURE);
+    }
     stopping.cancel();
-    serving.ended().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(tokio::select! {
+        () = serving.ended() => ExitCode::SUCCESS,
+        () = stop_signals.wait() => ExitCode::FAILURE,
+    })
 }
 
 /// Serves on for a while, so that a balancer learns that this process is not ready before it
-/// closes connections: one that it closed just then could carry a request already. A second
-/// signal ends it.
-async fn notice(role: Role, settings: &Settings, stop_signals: &mut StopSignals) {
+/// closes connections: one that it closed just then could carry a request already. False when a
+/// second signal came meanwhile, which does not wait for anybody.
+async fn notice(role: Role, settings: &Settings, stop_signals: &mut StopSignals) -> bool {
     let default = if role == Role::All {
         0
     } else {
@@ -186,8 +204,8 @@ async fn notice(role: Role, settings: &Settings, stop_signals: &mut StopSignals)
     };
     let seconds = settings.drain_notice_seconds.unwrap_or(default);
     tokio::select! {
-        () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
-        () = stop_signals.wait() => {}
+        () = tokio::time::sleep(Duration::from_secs(seconds)) => true,
+        () = stop_signals.wait() => false,
     }
 }
 

@@ -63,6 +63,9 @@ impl Place {
     /// Where other services connect; the account service alone must be reached by them, from
     /// other machines too. The service key keeps everybody else out.
     pub(crate) fn inner(role: Role, settings: &Settings) -> Option<Self> {
+        if !role.is_account() {
+            return None;
+        }
         let default = SocketAddr::from((Ipv4Addr::UNSPECIFIED, INNER_PORT));
         let default = (role == Role::Account).then_some(default);
         Some(Self {
@@ -222,6 +225,12 @@ mod tests {
         assert_ne!(account.other, monitor.other);
         let inner = Place::inner(Role::Account, &default).expect("others ask it");
         assert_eq!(inner.first.port(), INNER_PORT);
-        assert!(Place::inner(Role::Redpacket, &default).is_none());
+        // Services on one machine may share their settings, and only one of them is asked.
+        let shared = Settings {
+            inner_listen: Some(([127, 0, 0, 1], 8081).into()),
+            ..Settings::default()
+        };
+        assert!(Place::inner(Role::Redpacket, &shared).is_none());
+        assert!(Place::inner(Role::All, &shared).is_some());
     }
 }

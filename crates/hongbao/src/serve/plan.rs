@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
+use services::account::{key_set, remote::RemoteAccount};
 
 use super::{Role, backends::Opened};
 use crate::{
     config::{AttemptsAt, Database, QueueAt, Settings, SlsAt},
-    secrets::{Needed, Secrets, Told},
+    secrets::{Found, Needed, Secrets, Told},
 };
 
 /// The bounds of how long a grab node holds packets, in seconds: the shortest leaves a grab the time it may take.
@@ -29,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) attempts: AttemptsAt,
     /// Where the account service is, when it is another process.
     pub(crate) account: Option<String>,
+    /// A JSON Web Key Set whose tokens are taken, too.
+    pub(crate) key_set: Option<String>,
     /// Where the access log is shipped to, and statistics are read back from.
     pub(crate) sls: Option<SlsAt>,
     /// How many grab nodes share the packets.
@@ -74,6 +77,10 @@ impl Plan {
         let database = settings.database()?;
         let (queue, attempts) = (settings.queue()?, settings.attempts(role != Role::All)?);
         let account = settings.account()?.map(str::to_owned);
+        if let Some(url) = &account {
+            RemoteAccount::new(url, "").context("HONGBAO_ACCOUNT_URL or ACCOUNT_CHECK_IP")?;
+        }
+        let key_set = key_set(settings)?;
         let name = role.name();
         if role != Role::All {
             if matches!(database, Database::Sqlite(_)) {
@@ -128,6 +135,7 @@ impl Plan {
             queue,
             attempts,
             account,
+            key_set,
             sls,
             replicas,
             lease,
@@ -184,12 +192,40 @@ impl Plan {
         }
     }
 
+    /// The secrets that are there already: told, or kept where [`Self::secrets`] keeps them.
+    ///
+    /// # Errors
+    /// When one cannot be used, a file cannot be read, or the ledger does not answer.
+    pub(crate) async fn found(
+        &self,
+        settings: &Settings,
+        opened: Option<&Opened>,
+    ) -> anyhow::Result<Found> {
+        let dir = (self.role == Role::All).then(|| settings.data_dir());
+        let ledger = match opened {
+            Some(Opened::Server(ledger)) => Some(ledger),
+            _ => None,
+        };
+        Found::look(settings, self.needed(), dir, ledger).await
+    }
+
     const fn needed(&self) -> Needed {
         Needed {
             service_key: self.role.is_account() || self.role.is_redpacket(),
             organiser_key: self.role.is_monitor(),
         }
     }
+}
+
+/// The key set that `settings` name, read and understood.
+fn key_set(settings: &Settings) -> anyhow::Result<Option<String>> {
+    let Some(path) = &settings.token_keys_file else {
+        return Ok(None);
+    };
+    let of = || format!("HONGBAO_TOKEN_KEYS_FILE {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(of)?;
+    key_set::check(&text).with_context(of)?;
+    Ok(Some(text))
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl<'a> Shared<'a> {
             directory,
             registered,
             gates,
-            tokens: Arc::new(tokens(settings, secrets)?),
+            tokens: Arc::new(tokens(plan, secrets)?),
             origins: OriginRules::new(Some(public_url)),
         };
         Ok((shared, announcer, reader))
@@ -350,13 +350,8 @@ fn setup_token(token_secret: &str) -> String {
     hex::encode(hmac::sign(&key, b"hongbao setup token 1"))
 }
 
-fn tokens(settings: &Settings, secrets: &Secrets) -> anyhow::Result<Tokens> {
-    let key_set = settings.token_keys_file.as_ref().map(|path| {
-        std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the key set {}", path.display()))
-    });
-    let key_set = key_set.transpose()?;
-    Tokens::new(secrets.token_secret.as_bytes(), key_set.as_deref())
+fn tokens(plan: &Plan, secrets: &Secrets) -> anyhow::Result<Tokens> {
+    Tokens::new(secrets.token_secret.as_bytes(), plan.key_set.as_deref())
         .context("HONGBAO_TOKEN_SECRET or HONGBAO_TOKEN_KEYS_FILE")
 }
 

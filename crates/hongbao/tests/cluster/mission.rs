@@ -187,11 +187,15 @@ fn a_secret_that_is_too_short_is_refused_wherever_it_is_kept() {
     let plan = Plan::new(folder.path());
     let env = names("http://127.0.0.1:9", "127.0.0.1");
     let database = &env[2].1;
-    let checked = || {
-        let mut command = plan.command(&["check", "--for", "account"]);
+    let told = |args: &[&str]| {
+        let mut command = plan.command(args);
         command.env_remove("HONGBAO_TOKEN_SECRET");
         command.env_remove("HONGBAO_SERVICE_KEY");
         command.envs(env.iter().map(|(name, value)| (name, value)));
+        command
+    };
+    let checked = || {
+        let mut command = told(&["check", "--for", "account"]);
         let output = command.output().expect("the binary runs");
         let said = [&output.stdout[..], &output.stderr[..]].concat();
         (
@@ -199,8 +203,17 @@ fn a_secret_that_is_too_short_is_refused_wherever_it_is_kept() {
             String::from_utf8_lossy(&said).into_owned(),
         )
     };
+    // Nothing is made by looking.
+    for _ in 0..2 {
+        let (code, said) = checked();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("has no tables"), "{said}");
+    }
+    let account = plan.start_command(told(&["account"]));
+    assert!(account.stop().success());
     let (code, said) = checked();
     assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the secrets are there"), "{said}");
     MariaDb::shared().sql(&format!(
         "UPDATE `{database}`.secrets SET value = 'sesame' WHERE name = 'HONGBAO_TOKEN_SECRET'"
     ));

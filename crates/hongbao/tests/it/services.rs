@@ -72,6 +72,11 @@ fn what_cannot_be_understood_is_a_wrong_configuration_and_not_a_failed_start() {
         ("HONGBAO_PUBLIC_URL", "not a url"),
         ("HONGBAO_TRUSTED_PROXIES", "the balancer"),
         ("HONGBAO_LOG", "a=b=c"),
+        ("HONGBAO_PUBLIC_URL", "https://红包.example"),
+        ("HONGBAO_CONNECTIONS_MAX", "0"),
+        ("HONGBAO_ACCOUNT_URL", "https://account.local"),
+        ("HONGBAO_TOKEN_KEYS_FILE", "/nowhere/keys.json"),
+        ("DB_NAME", "rain"),
         ("HONGBAO_CONFIG", "/nowhere/hongbao.toml"),
     ] {
         let named = match name {
@@ -80,7 +85,7 @@ fn what_cannot_be_understood_is_a_wrong_configuration_and_not_a_failed_start() {
             "HONGBAO_CONFIG" => value,
             name => name,
         };
-        for service in ["serve", "redpacket"] {
+        for service in ["serve", "check"] {
             refused(&[service], &[(name, value)], &[], named);
         }
     }
@@ -89,6 +94,26 @@ fn what_cannot_be_understood_is_a_wrong_configuration_and_not_a_failed_start() {
     assert_eq!(output.status.code(), Some(2), "a person's slip: {said}");
     let (output, said) = run(&["serve", "--help"], &[], &[]);
     assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn what_a_template_leaves_empty_is_not_set() {
+    let empty = [
+        "HONGBAO_PUBLIC_URL",
+        "HONGBAO_DATABASE_URL",
+        "HONGBAO_QUEUE_URL",
+        "HONGBAO_TRUSTED_PROXIES",
+        "ACCOUNT_CHECK_IP",
+        "DB_HOST",
+        "DB_NAME",
+        "MNS_URL",
+    ];
+    let (output, said) = run(&["check"], &empty.map(|name| (name, "")), &[]);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("the first start makes it"), "{said}");
+    // But nobody is told an empty secret on purpose.
+    let secret = ("HONGBAO_TOKEN_SECRET", "");
+    refused(&["check"], &[secret], &[], secret.0);
 }
 
 #[test]

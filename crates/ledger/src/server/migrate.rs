@@ -64,6 +64,27 @@ pub(super) async fn migrate(conn: &mut Conn) -> Result<(), OpenError> {
     Ok(unlocked?)
 }
 
+/// The schema of the database as far as this version knows it; 0 when there are no tables.
+///
+/// # Errors
+/// As [`migrate`].
+pub(super) async fn schema(conn: &mut Conn) -> Result<u32, OpenError> {
+    let sql = match conn.dialect() {
+        Dialect::MySql => {
+            "SELECT count(*) FROM information_schema.tables \
+             WHERE table_schema = database() AND table_name = 'migrations'"
+        }
+        Dialect::Postgres => {
+            "SELECT count(*) FROM information_schema.tables \
+             WHERE table_schema = current_schema() AND table_name = 'migrations'"
+        }
+    };
+    match conn.fetch_one(sql, &[]).await?.int(0)? {
+        0 => Ok(0),
+        _ => found(conn).await,
+    }
+}
+
 async fn under_lock(conn: &mut Conn) -> Result<(), OpenError> {
     conn.raw(
         "CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, \

@@ -125,6 +125,14 @@ impl Inner {
     }
 }
 
+/// What is done with the tables when a ledger is opened.
+enum Tables {
+    /// They are made or migrated where that is needed.
+    Migrated,
+    /// They are left as they are.
+    AsTheyAre,
+}
+
 impl ServerLedger {
     /// Opens the ledger in the database of `url` (`mysql://`, `mariadb://`, `postgres://` or
     /// `postgresql://`, with user, password, host, port and database), makes or migrates its
@@ -148,6 +156,28 @@ impl ServerLedger {
         clock: Arc<dyn Clock>,
         source: TimeSource,
     ) -> Result<Self, OpenError> {
+        let (ledger, _) = Self::connect(url, clock, source, Tables::Migrated).await?;
+        Ok(ledger)
+    }
+
+    /// Opens the ledger as it is: nothing is made or migrated. Beside it its schema, 0 when there
+    /// are no tables; below [`migrate::SCHEMA`] it can be pinged and probed, and no more.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_unchanged(
+        url: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, u32), OpenError> {
+        Self::connect(url, clock, TimeSource::Clock, Tables::AsTheyAre).await
+    }
+
+    async fn connect(
+        url: &str,
+        clock: Arc<dyn Clock>,
+        source: TimeSource,
+        tables: Tables,
+    ) -> Result<(Self, u32), OpenError> {
         let writers = connect::pool(url, Use::Write)?;
         let readers = connect::pool(url, Use::Read)?;
         let scanners = connect::pool(url, Use::Scan)?;
@@ -155,18 +185,27 @@ impl ServerLedger {
         let offset = Arc::new(OffsetClock::new(clock));
         let opening = async {
             let mut conn = writers.acquire(&texts, migrate::TIMEOUT).await?;
-            migrate::migrate(&mut conn).await?;
+            let schema = match tables {
+                Tables::Migrated => {
+                    migrate::migrate(&mut conn).await?;
+                    migrate::SCHEMA
+                }
+                Tables::AsTheyAre => migrate::schema(&mut conn).await?,
+            };
             if source == TimeSource::Database {
                 offset.measure(&mut conn).await?;
                 let again = keep_measuring(Arc::downgrade(&offset), readers.clone(), texts.clone());
                 tokio::spawn(again);
             }
-            let floor = floor(&mut conn).await?;
+            let floor = match schema {
+                migrate::SCHEMA => floor(&mut conn).await?,
+                _ => Timestamp::from_micros(0),
+            };
             conn.discard();
-            Ok::<_, OpenError>(floor)
+            Ok::<_, OpenError>((floor, schema))
         };
-        let floor = opening.await?;
-        Ok(Self {
+        let (floor, schema) = opening.await?;
+        let ledger = Self {
             inner: Arc::new(Inner {
                 clock: LedgerClock::new(offset.clone(), floor),
                 writers,
@@ -176,7 +215,8 @@ impl ServerLedger {
                 finished: Finished::default(),
                 _measured: offset,
             }),
-        })
+        };
+        Ok((ledger, schema))
     }
 
     /// Closes every connection in an orderly way. A ledger that is merely dropped, or killed,

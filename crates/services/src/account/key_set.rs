@@ -38,6 +38,14 @@ pub enum KeySetRefusal {
     BadKey(String, String),
 }
 
+/// Whether `json` is a key set that can be used.
+///
+/// # Errors
+/// Why it cannot.
+pub fn check(json: &str) -> Result<(), KeySetRefusal> {
+    parse(json).map(drop)
+}
+
 /// The keys of a set by `kid`, each with its one algorithm. Keys for other uses are passed over.
 pub(super) fn parse(json: &str) -> Result<HashMap<String, VerifyingKey>, KeySetRefusal> {
     let set: JwkSet =

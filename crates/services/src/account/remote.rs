@@ -358,6 +358,10 @@ impl Verifier for RemoteAccount {
         let request = self.request(Method::GET, "/readyz", Bytes::new());
         match self.send(request).await? {
             (StatusCode::OK, _) => Ok(()),
+            (StatusCode::UNAUTHORIZED, _) => {
+                let cause = "it has another service key than this service (HONGBAO_SERVICE_KEY)";
+                Err(Unreached(cause.into()))
+            }
             (status, _) => Err(Unreached(format!("it answered {status}"))),
         }
     }

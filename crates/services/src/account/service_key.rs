@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, digest};
 use axum::{
+    Router,
     extract::{Request, State},
-    middleware::Next,
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
-use http::HeaderMap;
+use http::{HeaderMap, header};
 
 use super::identity::bearer;
 use crate::http::ApiError;
@@ -42,6 +43,28 @@ fn sha256(text: &str) -> [u8; 32] {
     bytes
 }
 
+/// `router`, which needs no key; but who shows a wrong one is told. A service asks thus whether
+/// its key is the right one, before the first grab depends on it.
+pub fn refusing_wrong_ones(router: Router, key: ServiceKey) -> Router {
+    router.layer(from_fn_with_state(Arc::new(key), refuse_wrong_one))
+}
+
+async fn refuse_wrong_one(
+    State(key): State<Arc<ServiceKey>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    if key.opens(headers) || !headers.contains_key(header::AUTHORIZATION) {
+        return next.run(request).await;
+    }
+    refused()
+}
+
+fn refused() -> Response {
+    ApiError::unauthenticated("send `Authorization: Bearer` with the service key").into_response()
+}
+
 /// Middleware: lets a request through that shows the key, before its body is read.
 pub(super) async fn guard(
     State(key): State<Arc<ServiceKey>>,
@@ -51,5 +74,5 @@ pub(super) async fn guard(
     if key.opens(request.headers()) {
         return next.run(request).await;
     }
-    ApiError::unauthenticated("send `Authorization: Bearer` with the service key").into_response()
+    refused()
 }

@@ -6,6 +6,7 @@ use std::{any::Any, sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::{Body, HttpBody as _},
     extract::{DefaultBodyLimit, Request, State},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
@@ -16,12 +17,16 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::{
     ApiError,
     client_ip::{TrustedProxies, with_client_ip},
+    paced,
     request_id::{RequestIds, with_request_id},
     security_headers::with_security_headers,
 };
 
 /// The largest request body, in bytes, where a route sets no other limit.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest request body that any route takes, in bytes.
+pub const LARGE_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What the edge of a listener needs to know.
 #[derive(Clone)]
@@ -30,7 +35,8 @@ pub struct Edge {
     pub request_ids: Arc<RequestIds>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Arc<TrustedProxies>,
-    /// How long a request may take until its response begins; streams may go on for longer.
+    /// How long a request may take until its response begins, besides what its body may take to
+    /// arrive; streams may go on for longer.
     pub answer_within: Duration,
 }
 
@@ -88,10 +94,17 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 async fn with_time_limit(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let limit = limit + arrives_within(request.body());
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_late) => ApiError::unavailable("this took too long; ask again").into_response(),
     }
+}
+
+/// How long a body of this length may take; one of unknown length is none of the large ones.
+fn arrives_within(body: &Body) -> Duration {
+    let bytes = body.size_hint().exact().unwrap_or(0);
+    Duration::from_secs(bytes.min(LARGE_BODY_BYTES_MAX as u64) / paced::BYTES_A_SECOND)
 }
 
 #[cfg(test)]
@@ -125,6 +138,13 @@ mod tests {
             answer_within: Duration::from_secs(30),
         }
         .around(routes)
+    }
+
+    #[test]
+    fn a_large_body_may_take_its_time() {
+        let seconds = |bytes: usize| arrives_within(&Body::from(vec![0; bytes])).as_secs();
+        assert_eq!([0, 1_000, 3 * 16 * 1024].map(seconds), [0, 0, 3]);
+        assert_eq!(seconds(20 * 1024 * 1024), 1_024);
     }
 
     async fn answer(request: Request) -> (Response<()>, String) {

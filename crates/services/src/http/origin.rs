@@ -18,6 +18,14 @@ pub struct OriginRules {
     secure: bool,
 }
 
+/// Whether [`OriginRules`] can be made of `public_url`.
+///
+/// # Errors
+/// Why it is no URL.
+pub fn check_url(public_url: &str) -> Result<(), http::uri::InvalidUri> {
+    public_url.parse::<http::Uri>().map(drop)
+}
+
 impl OriginRules {
     /// Rules for a server that is reached under `public_url` (what links and QR codes show).
     #[must_use]

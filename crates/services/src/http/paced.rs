@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep};
 /// How long a body may take, whatever its size.
 const WITHIN: Duration = Duration::from_secs(10);
 /// For so many bytes received it may take a second longer: a slow phone's pace.
-const BYTES_A_SECOND: u64 = 16 * 1024;
+pub(crate) const BYTES_A_SECOND: u64 = 16 * 1024;
 
 /// `B`, failed once it has fallen behind the pace.
 pub(crate) struct Paced<B> {

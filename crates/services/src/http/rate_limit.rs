@@ -1,7 +1,7 @@
 //! A limit on requests per client address, with bounded memory.
 //!
 //! Nobody's requests are ever counted against somebody else, except where more addresses are
-//! active than there is room for: those without a place of their own then share one.
+//! active than there is room for: until some of them rest, all then share one limit.
 
 use std::{
     net::{IpAddr, Ipv4Addr},

@@ -79,12 +79,10 @@ use self::{
 use crate::{
     account::{codes::Codes, registered::Registered},
     directory::Announcer,
-    http::{ApiError, origin::OriginRules},
+    http::{ApiError, edge::LARGE_BODY_BYTES_MAX, origin::OriginRules},
     random::Random,
 };
 
-/// The largest body with lists of users, in bytes.
-const USERS_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long reading the counters waits for this process's own to be saved.
 const SAVE_COUNTS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a change waits to be in force in this process before it is answered all the same.
@@ -325,6 +323,12 @@ impl Monitor {
         campaign.ok_or_else(ApiError::no_such_campaign)
     }
 
+    /// Where participants find the campaign.
+    fn link(&self, id: CampaignId) -> String {
+        let public_url = self.settings.public_url.trim_end_matches('/');
+        format!("{public_url}/webpage?c={id}")
+    }
+
     /// The campaign as the organiser sees it now, or as of `at`.
     async fn view(
         &self,
@@ -335,7 +339,8 @@ impl Monitor {
         let rules = self.ledger.rules(campaign.no).await?;
         let totals = self.ledger.totals(campaign.no).await?;
         let at = at.unwrap_or_else(|| self.ledger.now());
-        Ok(OrganiserCampaign::new(campaign, rules, &totals, at))
+        let link = self.link(id);
+        Ok(OrganiserCampaign::new(campaign, link, rules, &totals, at))
     }
 }
 
@@ -406,7 +411,7 @@ fn routes() -> (Routes, Routes) {
         .routes(routes!(create::create, list::list))
         .routes(routes!(show::show, patch::patch))
         .routes(routes!(users::import, users::list))
-        .layer(DefaultBodyLimit::max(USERS_BODY_BYTES_MAX));
+        .layer(DefaultBodyLimit::max(LARGE_BODY_BYTES_MAX));
     let organisers = OpenApiRouter::new()
         .routes(routes!(sessions::who, sessions::logout))
         .routes(routes!(pause::pause))

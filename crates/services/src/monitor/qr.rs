@@ -25,9 +25,7 @@ pub(crate) async fn qr(
     CampaignPath(id): CampaignPath,
 ) -> Result<impl IntoResponse, ApiError> {
     let campaign = monitor.campaign(id).await?;
-    let public_url = monitor.settings.public_url.trim_end_matches('/');
-    let link = format!("{public_url}/webpage?c={}", campaign.id);
-    let code = QrCode::new(&link).map_err(|error| {
+    let code = QrCode::new(monitor.link(campaign.id)).map_err(|error| {
         tracing::error!(%error, "the public URL is too long for a QR code");
         let message = "the public URL is too long for a QR code";
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)

@@ -12,6 +12,8 @@ use crate::http::campaign_json::{PublicCampaign, State, currency_exponent};
 pub(crate) struct OrganiserCampaign {
     #[serde(flatten)]
     public: PublicCampaign,
+    /// Where participants find it.
+    link: String,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -103,12 +105,19 @@ pub(crate) fn budget(campaign: &Campaign) -> Fen {
 }
 
 impl OrganiserCampaign {
-    /// What the organiser sees of `campaign` at ledger time `now`.
-    pub(crate) fn new(campaign: Campaign, rules: Rules, totals: &Totals, now: Timestamp) -> Self {
+    /// What the organiser sees of `campaign` at ledger time `now`; participants find it at `link`.
+    pub(crate) fn new(
+        campaign: Campaign,
+        link: String,
+        rules: Rules,
+        totals: &Totals,
+        now: Timestamp,
+    ) -> Self {
         let first = campaign.tranches.first();
         let split = first.expect("a campaign is created with its first tranche");
         Self {
             public: PublicCampaign::new(&campaign, now),
+            link,
             created_at: campaign.created_at,
             interval_seconds: campaign.interval_seconds,
             split: split.split.clone(),

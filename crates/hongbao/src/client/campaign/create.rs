@@ -296,11 +296,9 @@ pub(super) async fn run(args: CreateArgs, out: Out<'_>) -> anyhow::Result<ExitCo
     }
     let campaign = Campaign::parse(&created)?;
     present(out, &campaign, true)?;
-    writeln!(
-        out,
-        "\nParticipants grab at {}/webpage/?c={}",
-        server.url, campaign.id
-    )?;
+    if let Some(link) = &campaign.link {
+        writeln!(out, "\nParticipants grab at {link}")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,13 +8,18 @@ use std::{
     },
 };
 
-use axum::{Json, Router, http::HeaderMap, routing::post};
+use axum::{
+    Json, Router,
+    http::HeaderMap,
+    routing::{get, post},
+};
 use rules::{GrabId, Rejected, UserId};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::*;
+use crate::account::service_key::{self, ServiceKey};
 
 const KEY: &str = "a service key of at least thirty-two bytes";
 const CAMPAIGN: CampaignId = CampaignId(Uuid::from_u128(1));
@@ -71,6 +76,56 @@ async fn verdicts_come_in_the_order_of_the_attempts_over_a_connection_that_is_ke
     assert_eq!(account.idle.lock().unwrap().len(), 1);
     account.withdraw(CAMPAIGN, &attempts).await.unwrap();
     assert_eq!(calls.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_service_learns_that_its_key_is_another() {
+    let (listener, url) = listen().await;
+    let health = Router::new().route("/readyz", get(async || "ready"));
+    let router = service_key::refusing_wrong_ones(health, ServiceKey::new(KEY));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let account = |key| RemoteAccount::new(&url, key).unwrap();
+    account(KEY).ping().await.unwrap();
+    let another = account("another key of at least thirty-two bytes")
+        .ping()
+        .await;
+    assert!(another.unwrap_err().0.contains("HONGBAO_SERVICE_KEY"));
+    // A balancer has none.
+    let plain = plain_get(&url).await;
+    assert!(plain.starts_with("HTTP/1.1 200"), "{plain}");
+}
+
+/// The answer to a plain GET of `/readyz`.
+async fn plain_get(url: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = b"GET /readyz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_replica_that_cannot_decide_is_followed_by_another() {
+    let (listener, url) = listen().await;
+    let calls = Arc::<AtomicU64>::default();
+    let counted = calls.clone();
+    let verify = async move |Json(body): Json<Value>| {
+        if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        assert_eq!(body["attempts"].as_array().unwrap().len(), 1, "the named");
+        Ok(Json(json!({"verdicts": [{"verdict": "admitted"}]})))
+    };
+    let router = Router::new().route("/account/verify", post(verify));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let account = RemoteAccount::new(&url, KEY).unwrap();
+    let attempts = [attempt("ann", None), attempt("bob", Some(1))];
+    let verdicts = account.admit(CAMPAIGN, &attempts).await.unwrap();
+    assert_eq!(verdicts, [None, Some(Verdict::Admitted)]);
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
