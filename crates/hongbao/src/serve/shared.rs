@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::hmac;
 use eventlog::{AccessLog, AccessLogOptions, sls::Intake};
 use ledger::{Ledger, NodeId};
 use queue::Queue;
@@ -21,6 +21,7 @@ use services::{
     },
     directory::{Announcer, Directory, Reader},
     http::{
+        credentials::sha256,
         health::Readiness,
         origin::OriginRules,
         rate_limit::{RateLimit, RateLimiter},
@@ -231,10 +232,8 @@ impl<'a> Shared<'a> {
 
     fn monitor_settings(&self, public_url: &str) -> monitor::Settings {
         let (plan, settings) = (self.plan, self.settings);
-        let api_key = self.secrets.organiser_key.as_deref().map(|key| {
-            let digest = digest::digest(&digest::SHA256, key.as_bytes());
-            digest.as_ref().try_into().expect("SHA-256 gives 32 bytes")
-        });
+        let api_key = self.secrets.organiser_key.as_deref();
+        let api_key = api_key.map(|key| sha256(key.as_bytes()));
         let shared = plan.shares_ledger();
         monitor::Settings {
             public_url: public_url.to_owned(),

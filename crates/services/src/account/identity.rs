@@ -4,12 +4,13 @@
 //! refused, whatever cookie comes with it. Free of the web framework, because the fast path for
 //! grabs asks the same function.
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, Method, header};
 use rules::{Timestamp, UserId};
 
 use super::token::{TokenRefusal, Tokens, Verified};
 use crate::http::{
     ApiError,
+    credentials::{bearer, cookie},
     origin::{self, OriginRules},
 };
 
@@ -69,35 +70,9 @@ fn void(refusal: TokenRefusal) -> ApiError {
     ApiError::unauthenticated(format!("{refusal}; log in again"))
 }
 
-/// The credential of the one `Authorization: Bearer` header.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let values = headers.get_all(header::AUTHORIZATION).iter();
-    bearer_of(values.map(HeaderValue::as_bytes))
-}
-
-/// As [`bearer`], of the values of `Authorization`.
-pub(crate) fn bearer_of<'h>(mut values: impl Iterator<Item = &'h [u8]>) -> Option<&'h str> {
-    let value = values.next().filter(|_| values.next().is_none())?;
-    let (scheme, credential) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-    let credential = credential.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !credential.is_empty()).then_some(credential)
-}
-
-/// The first cookie of this name.
-fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let lines = headers.get_all(header::COOKIE).iter();
-    let pairs = lines
-        .filter_map(|line: &HeaderValue| line.to_str().ok())
-        .flat_map(|line| line.split(';'));
-    pairs
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(found, _)| *found == name)
-        .map(|(_, value)| value)
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 

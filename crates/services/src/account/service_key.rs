@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::{constant_time, digest};
+use aws_lc_rs::constant_time;
 use axum::{
     Router,
     extract::{Request, State},
@@ -11,8 +11,10 @@ use axum::{
 };
 use http::{HeaderMap, header};
 
-use super::identity::bearer;
-use crate::http::ApiError;
+use crate::http::{
+    ApiError,
+    credentials::{bearer, sha256},
+};
 
 /// The services' common key. Only its digest is kept, which also makes the time of a comparison
 /// say nothing about the key or its length.
@@ -26,21 +28,15 @@ impl ServiceKey {
     #[must_use]
     pub fn new(key: &str) -> Self {
         Self {
-            sha256: sha256(key),
+            sha256: sha256(key.as_bytes()),
         }
     }
 
     fn opens(&self, headers: &HeaderMap) -> bool {
         bearer(headers).is_some_and(|key| {
-            constant_time::verify_slices_are_equal(&sha256(key), &self.sha256).is_ok()
+            constant_time::verify_slices_are_equal(&sha256(key.as_bytes()), &self.sha256).is_ok()
         })
     }
-}
-
-fn sha256(text: &str) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
-    bytes
 }
 
 /// `router`, which needs no key; but who shows a wrong one is told. A service asks thus whether

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`edge`]: what stands around every route: the other layers, fallbacks, limits.
 //! - [`request_id`], [`client_ip`], [`security_headers`], [`rate_limit`]: one layer each.
-//! - [`origin`], [`backoff`]: what logins and cookies need.
+//! - [`credentials`], [`origin`], [`backoff`]: what logins and cookies need.
 //! - [`error`], [`json`], [`query`], [`path`]: what is read and how refusals look.
 //! - [`server`]: listeners; `connection`: each of theirs; `lane`, `head`: requests answered in front
 //!   of hyper; `stall`, `paced`: peers that do not read, or hardly
@@ -16,6 +16,7 @@ pub mod backoff;
 pub mod campaign_json;
 pub mod client_ip;
 mod connection;
+pub mod credentials;
 pub mod edge;
 pub mod error;
 pub(crate) mod head;

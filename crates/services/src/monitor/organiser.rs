@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::{constant_time, digest};
+use aws_lc_rs::constant_time;
 use axum::{
     extract::{FromRequestParts, Request, State},
     middleware::Next,
@@ -14,7 +14,11 @@ use axum::{
 use http::{HeaderMap, Method, header, request::Parts};
 
 use super::Monitor;
-use crate::http::{ApiError, origin};
+use crate::http::{
+    ApiError,
+    credentials::{bearer, cookie, sha256},
+    origin,
+};
 
 /// The session cookie's name.
 pub(crate) const COOKIE: &str = "hongbao_organiser";
@@ -74,12 +78,7 @@ async fn authenticate(
 }
 
 fn by_api_key(monitor: &Monitor, headers: &HeaderMap) -> Result<Organiser, ApiError> {
-    let value = headers.get(header::AUTHORIZATION);
-    let sent = value
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, key)| sha256(key.trim().as_bytes()));
+    let sent = bearer(headers).map(|key| sha256(key.as_bytes()));
     match (&monitor.settings.api_key_sha256, sent) {
         (Some(key), Some(sent)) if constant_time::verify_slices_are_equal(key, &sent).is_ok() => {
             Ok(Organiser { username: None })
@@ -90,19 +89,5 @@ fn by_api_key(monitor: &Monitor, headers: &HeaderMap) -> Result<Organiser, ApiEr
 
 /// The session token in the request's cookies.
 pub(crate) fn session_token(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(header::COOKIE).iter();
-    let cookies = lines.filter_map(|line| line.to_str().ok());
-    cookies
-        .flat_map(|line| line.split(';'))
-        .filter_map(|cookie| cookie.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
-}
-
-/// SHA-256: what is kept of tokens and compared of keys, so that neither the ledger nor the time
-/// a comparison takes tells anything about them.
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    digest::digest(&digest::SHA256, bytes)
-        .as_ref()
-        .try_into()
-        .expect("SHA-256 has 32 bytes")
+    cookie(headers, COOKIE)
 }

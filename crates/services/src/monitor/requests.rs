@@ -17,8 +17,7 @@ use utoipa::{
     },
 };
 
-use super::organiser::sha256;
-use crate::http::{ApiError, json};
+use crate::http::{ApiError, credentials::sha256, json};
 
 /// The header that makes a repeated call safe.
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";

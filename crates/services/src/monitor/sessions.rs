@@ -13,10 +13,10 @@ use utoipa::ToSchema;
 
 use super::{
     Monitor,
-    organiser::{COOKIE, Organiser, session_token, sha256},
+    organiser::{COOKIE, Organiser, session_token},
     passwords::PASSWORD_BYTES_MAX,
 };
-use crate::http::{ApiError, ClientIp, Json, openapi::ErrorBody};
+use crate::http::{ApiError, ClientIp, Json, credentials::sha256, openapi::ErrorBody};
 use crate::random::draw;
 
 /// How long a session lasts, in seconds.

@@ -16,10 +16,9 @@ use utoipa::ToSchema;
 
 use super::{
     Monitor,
-    organiser::sha256,
     passwords::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN},
 };
-use crate::http::{ApiError, Json, openapi::ErrorBody};
+use crate::http::{ApiError, Json, credentials::sha256, openapi::ErrorBody};
 use crate::random::{Random, draw};
 
 /// The hash of the token that the first organiser is made with, while there is none.

@@ -17,9 +17,12 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{Monitor, Settings, Tools, organiser::sha256, router};
+use super::{Monitor, Settings, Tools, router};
 use crate::{
-    account::codes::Codes, directory::Directory, http::origin::OriginRules, random::Random,
+    account::codes::Codes,
+    directory::Directory,
+    http::{credentials::sha256, origin::OriginRules},
+    random::Random,
 };
 
 /// The organiser's key in tests.

@@ -17,13 +17,11 @@ use super::{
     rain::Rain,
     tap::Tap,
 };
-use crate::{
-    account::identity,
-    http::{
-        Answered, Head,
-        client_ip::{FORWARDED_FOR, TrustedProxies, client_ip_by},
-        request_id::RequestIds,
-    },
+use crate::http::{
+    Answered, Head,
+    client_ip::{FORWARDED_FOR, TrustedProxies, client_ip_by},
+    credentials,
+    request_id::RequestIds,
 };
 
 /// Room for a whole answer, in bytes; it grows for a long label.
@@ -67,7 +65,7 @@ pub(crate) fn answer<'a>(
     answers: &mut Vec<u8>,
 ) -> Option<Answered<Wait<'a>>> {
     let node = by.node;
-    let token = identity::bearer_of(head.all("authorization"))?;
+    let token = credentials::bearer_of(head.all("authorization"))?;
     let user = node.tokens.verify_cached(token, arrival.now).ok()?;
     let rains = node.rains.load();
     let rain = rains.get(&id.parse().ok()?)?;

@@ -67,13 +67,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* How long a pod may take to end: every part of its drain, and some air. */}}
 {{- /* The port that a URL of http or https leads to. */}}
 {{- define "hongbao.port" -}}
 {{- $host := (urlParse .).host -}}
 {{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $host) | default (ternary "80" "443" (hasPrefix "http://" .)) -}}
 {{- end }}
 
+{{/* How long a pod may take to end: every part of its drain, and some air. */}}
 {{- define "hongbao.graceSeconds" -}}
 {{- $drain := .Values.drain -}}
 {{- add (int $drain.preStopSleepSeconds) (int $drain.noticeSeconds) (int $drain.seconds) 15 -}}
