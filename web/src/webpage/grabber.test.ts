@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { GrabAnswer } from '../shared/api.ts';
 import { GRAB_RETRIES } from '../shared/retry.ts';
 import { Grabber, type GrabHooks } from './grabber.svelte.ts';
-import { type Asked, browser, later, type Said, server } from './testkit.ts';
+import { type Asked, browser, later, type Said, server } from '../shared/testkit.ts';
 
 const CAMPAIGN = '01935b1e-0000-7000-8000-000000000000';
 const MISSED: GrabAnswer = { outcome: 'missed', reason: 'sold_out', next_wave_at: null };

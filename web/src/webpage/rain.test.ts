@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 
 import { Rain } from './rain.svelte.ts';
-import { type Asked, browser, later, type Said, server } from './testkit.ts';
+import { type Asked, browser, later, type Said, server } from '../shared/testkit.ts';
 
 const START = Date.parse('2026-11-22T12:00:00Z');
 

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { ApiError } from '../shared/http.ts';
 import { Session } from './session.svelte.ts';
-import { type Asked, browser, later, type Said, server } from './testkit.ts';
+import { type Asked, browser, later, type Said, server } from '../shared/testkit.ts';
 
 let page: ReturnType<typeof browser>;
 let asked: Asked[];

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 
-import { type Asked, browser, type Said, server } from './testkit.ts';
+import { type Asked, browser, type Said, server } from '../shared/testkit.ts';
 import { OwnWins } from './wins.svelte.ts';
 
 const none: Said = { wins: [] };

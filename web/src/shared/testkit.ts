@@ -1,4 +1,4 @@
-/** The parts of a browser that the tests of this page need, and a server that says what it is told. */
+/** The parts of a browser that tests need, and a server that says what it is told. */
 import { vi } from 'vitest';
 
 /** What the server says to a call: a body, or the status of an error with its code. */
