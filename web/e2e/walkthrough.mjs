@@ -367,6 +367,7 @@ await step('the rain is paused, resumed, topped up and edited', async () => {
   await desk.getByLabel('Password').fill(server.password);
   await desk.keyboard.press('Enter');
   await desk.getByText('Your session has ended.').waitFor({ state: 'detached' });
+  assert.equal(await desk.title(), 'Demo rain · Hongbao console');
   await desk.getByRole('dialog').getByRole('button', { name: 'Top up' }).click();
   await desk.getByRole('dialog').waitFor({ state: 'detached' });
   await desk.getByRole('link', { name: 'Live' }).click();
