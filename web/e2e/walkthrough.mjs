@@ -229,8 +229,24 @@ await step('a grab without a network waits, and gets its answer when there is on
   await phoneEn.getByText('You are offline.').waitFor({ state: 'detached' });
 });
 
-await step('a token that is no longer taken leads to the code and back to the same tap', async () => {
+await step('a token that is no longer taken is replaced by the code of this tab', async () => {
   expected.push({ says: 'status of 401', path: '/redpacket/' });
+  await phoneEn.context().clearCookies();
+  const asked = [];
+  phoneEn.on('request', (request) => {
+    if (request.url().endsWith('/grab')) asked.push(request.headers()['grab-id']);
+  });
+  await phoneEn.getByRole('button', { name: 'Grab', exact: true }).click();
+  await phoneEn.waitForResponse((response) => response.url().endsWith('/grab') && response.ok());
+  await phoneEn.getByText('You have won already:').waitFor();
+  assert.equal(asked.length, 2);
+  assert.equal(new Set(asked).size, 1, 'the tap that was refused is the one that is answered');
+});
+
+await step('where the tab has no code, it leads to the code and back to the same tap', async () => {
+  await phoneEn.evaluate(() => sessionStorage.clear());
+  await phoneEn.reload();
+  await phoneEn.getByText('Not redeemed').waitFor();
   await phoneEn.context().clearCookies();
   const asked = [];
   phoneEn.on('request', (request) => {
@@ -243,6 +259,7 @@ await step('a token that is no longer taken leads to the code and back to the sa
   await phoneEn.getByLabel('Your identification code').fill(codes.en);
   await phoneEn.getByRole('button', { name: 'Enter' }).click();
   await phoneEn.getByText('You have won already:').waitFor({ timeout: RAIN_MS });
+  await phoneEn.waitForFunction(() => document.activeElement.classList.contains('grab'));
   assert.equal(asked.length, 2);
   assert.equal(new Set(asked).size, 1, 'the tap that was refused is the one that is answered');
 });
@@ -266,9 +283,23 @@ await step('the winner is found by the presented code and redeemed', async () =>
   await desk.getByRole('button', { name: 'Search' }).click();
   await desk.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1);
   await desk.getByRole('button', { name: /^Redeem packet/ }).click();
+  await look(desk, 'redeem');
+  await desk.getByRole('dialog').getByRole('button', { name: 'Redeem' }).click();
   await desk.locator('tbody .badge').getByText('Redeemed').waitFor();
+  await desk.getByText(/^Packet .* is redeemed: /).waitFor();
   await desk.getByRole('button', { name: 'Show all' }).click();
   await desk.waitForFunction(() => document.querySelectorAll('tbody tr').length === 2);
+  // Another desk is quicker while this one asks.
+  await desk.getByRole('button', { name: /^Redeem packet/ }).click();
+  const { status } = await desk.evaluate(async (path) => {
+    const { winners } = await (await fetch(`${path}/winners`)).json();
+    const { packet } = winners.find(({ redeemed_at }) => redeemed_at === null);
+    return fetch(`${path}/winners/${packet}/redeem`, { method: 'POST' }).then(({ status }) => ({ status }));
+  }, `/monitor/api/campaigns/${campaign}`);
+  assert.equal(status, 200);
+  await desk.waitForTimeout(3_000);
+  await desk.getByRole('dialog').getByRole('button', { name: 'Redeem' }).click();
+  await desk.getByText('had been redeemed already').waitFor();
   await look(desk, 'winners');
   await say(desk, 'English');
   const [download] = await Promise.all([
@@ -325,7 +356,18 @@ await step('the rain is paused, resumed, topped up and edited', async () => {
   await desk.getByRole('button', { name: 'Top up', exact: true }).click();
   await desk.getByLabel('Packets to add').fill('5');
   await desk.getByLabel('Total (CNY)').fill('50');
+  await desk.getByText('¥50.00').waitFor();
   await look(desk, 'top-up');
+  // A session that ends takes nothing of what was typed.
+  expected.push({ says: 'status of 401', path: '/monitor/api/' });
+  await desk.context().clearCookies();
+  await desk.getByText('Your session has ended.').waitFor();
+  await look(desk, 'login-again');
+  await desk.getByLabel('User name').fill(server.username);
+  await desk.getByLabel('Password').fill(server.password);
+  await desk.keyboard.press('Enter');
+  await desk.getByText('Your session has ended.').waitFor({ state: 'detached' });
+  assert.equal(await desk.title(), 'Demo rain · Hongbao console');
   await desk.getByRole('dialog').getByRole('button', { name: 'Top up' }).click();
   await desk.getByRole('dialog').waitFor({ state: 'detached' });
   await desk.getByRole('link', { name: 'Live' }).click();
@@ -335,6 +377,7 @@ await step('the rain is paused, resumed, topped up and edited', async () => {
   await look(desk, 'edit');
   await desk.getByRole('button', { name: 'Save' }).click();
   await desk.getByRole('heading', { name: '晚会 Rain' }).waitFor();
+  assert.equal(await desk.title(), '晚会 Rain · Hongbao console');
   await phoneZh.getByRole('heading', { name: '晚会 Rain' }).waitFor();
 });
 

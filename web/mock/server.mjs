@@ -121,6 +121,7 @@ const claimed = (c) => c.wins.reduce((sum, win) => sum + win.amount, 0);
 function organiserView(c) {
   return {
     ...publicView(c),
+    link: `http://127.0.0.1:${server.address().port}/webpage?c=${c.id}`,
     created_at: iso(c.created),
     interval_seconds: 2,
     split: c.split,
@@ -139,6 +140,8 @@ function organiserView(c) {
 function live(c) {
   const view = publicView(c);
   return {
+    state: view.state,
+    server_time: view.server_time,
     issued: view.packets_issued,
     queued: Math.max(0, view.packets_issued - c.wins.length),
     leased: 0,
@@ -328,6 +331,7 @@ async function answer(request, response, url, body) {
 function monitorAnswer(method, [what, id, action, packet], url, body) {
   if (what === 'setup') {
     if (method === 'GET') return [200, { needed: organiser === null }];
+    if (organiser !== null) throw new Refusal(409, 'already_set_up', 'set up already');
     if (body.token !== 'mock') throw new Refusal(403, 'wrong_setup_token', 'wrong token');
     organiser = body.username;
     return [201, { username: organiser }];
@@ -354,7 +358,7 @@ function monitorAnswer(method, [what, id, action, packet], url, body) {
   const c = campaignOf(id);
   switch (action) {
     case undefined:
-      if (method === 'PATCH') Object.assign(c, { title: body.title ?? c.title, rules: body.rules ?? c.rules });
+      if (method === 'PATCH') Object.assign(c, { title: body.title ?? c.title, rules: { ...c.rules, ...body.rules } });
       return [200, organiserView(c)];
     case 'live':
       return [200, live(c)];

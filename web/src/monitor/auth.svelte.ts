@@ -7,7 +7,9 @@ export type AuthView =
   | { kind: 'unreachable' }
   /** There is no organiser yet: only the one-time link makes the first. */
   | { kind: 'setup_needed' }
-  | { kind: 'signed_out'; lost: boolean }
+  | { kind: 'signed_out' }
+  /** The session is over; what was under way stays on the page for who logs in again. */
+  | { kind: 'lost' }
   | { kind: 'signed_in'; username: string };
 
 class Auth {
@@ -25,7 +27,7 @@ class Auth {
       this.view = { kind: 'signed_in', username };
     } catch (error) {
       const refused = error instanceof ApiError && [401, 403].includes(error.status);
-      this.view = refused ? { kind: 'signed_out', lost: false } : { kind: 'unreachable' };
+      this.view = { kind: refused ? 'signed_out' : 'unreachable' };
     }
   }
 
@@ -35,21 +37,31 @@ class Auth {
   }
 
   async setUp(token: string, username: string, password: string): Promise<void> {
-    await setUp(token, username, password);
+    try {
+      await setUp(token, username, password);
+    } catch (error) {
+      // This may be the second press after a lost reply: then the account is this one.
+      if (!(error instanceof ApiError && error.code === 'already_set_up')) throw error;
+    }
     await this.logIn(username, password);
   }
 
   async logOut(): Promise<void> {
-    await logOut();
-    this.view = { kind: 'signed_out', lost: false };
+    try {
+      await logOut();
+    } catch (error) {
+      if (!isUnauthenticated(error)) throw error;
+    }
+    this.view = { kind: 'signed_out' };
   }
 
   /** Told of every failed call: a 401 while signed in means that the session is over. */
   notice(error: unknown): void {
-    if (error instanceof ApiError && error.status === 401 && this.view.kind === 'signed_in') {
-      this.view = { kind: 'signed_out', lost: true };
-    }
+    if (isUnauthenticated(error) && this.view.kind === 'signed_in') this.view = { kind: 'lost' };
   }
 }
+
+const isUnauthenticated = (error: unknown): boolean =>
+  error instanceof ApiError && error.own && error.status === 401;
 
 export const auth = new Auth();

@@ -1,7 +1,6 @@
 /** The parts of ECharts that the console draws with; loaded when the first chart is shown. */
 import { BarChart, PieChart } from 'echarts/charts';
 import {
-  AriaComponent,
   GridComponent,
   LegendComponent,
   LegendScrollComponent,
@@ -12,7 +11,6 @@ import { init, use } from 'echarts/core';
 import { CanvasRenderer } from 'echarts/renderers';
 
 use([
-  AriaComponent,
   BarChart,
   CanvasRenderer,
   GridComponent,

@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 
 import {
   budgetOf,
+  changedRules,
   demoDraft,
   emptyDraft,
-  Keys,
   readCampaign,
   readRules,
   readTopUp,
@@ -120,8 +120,16 @@ describe('rules', () => {
     });
   });
 
-  it('take lists by line or comma, each user once', () => {
-    expect(userList(' ann\n李雷，bob,\n\nann ')).toEqual(['ann', '李雷', 'bob']);
+  it('take one user a line, whatever an id is made of, each once', () => {
+    expect(userList(' ann\n李雷，bob,\r\n\nann ')).toEqual(['ann', '李雷，bob,']);
+  });
+
+  it('are changed one by one', () => {
+    const before = readRules(emptyDraft().rules).rules;
+    expect(changedRules(before, { ...before })).toEqual({});
+    const after = { ...before, blocked: ['eve'], attempt_window_seconds: 10 };
+    expect(changedRules(before, after)).toEqual({ blocked: ['eve'], attempt_window_seconds: 10 });
+    expect(changedRules(after, before)).toEqual({ blocked: [], attempt_window_seconds: null });
   });
 });
 
@@ -135,15 +143,5 @@ describe('readTopUp', () => {
     });
     const lucky = { mode: 'lucky', total: 10, min: 30, max: null } as const;
     expect(readTopUp(draft, lucky, 2).problems).toEqual({ total: 'too_small' });
-  });
-});
-
-describe('Keys', () => {
-  it('gives the same request the same key, and another one another', () => {
-    const keys = new Keys();
-    const first = keys.of({ packets: 1 });
-    expect(keys.of({ packets: 1 })).toBe(first);
-    expect(keys.of({ packets: 2 })).not.toBe(first);
-    expect(keys.of({ packets: 1 })).toBe(first);
   });
 });

@@ -4,7 +4,6 @@
  */
 import type { NewCampaign, Per, Rules, Split, Tier, WinLimit } from '../shared/api.ts';
 import { AMOUNT_MAX, CURRENCIES, decimal, parseMoney } from '../shared/money.ts';
-import { uuid } from '../shared/uuid.ts';
 
 export interface TierDraft {
   label: string;
@@ -115,7 +114,11 @@ export function waveSizes(packets: number, batches: number): number[] {
 }
 
 /** The budget of what is typed so far, in minor units; null while it cannot be told. */
-export function budgetOf(split: SplitDraft, packets: number | null, exponent: number): number | null {
+export function budgetOf(
+  split: Pick<SplitDraft, 'mode' | 'total' | 'amount' | 'tiers'>,
+  packets: number | null,
+  exponent: number,
+): number | null {
   const amounts = (text: string) => parseMoney(text, exponent);
   let budget: number | null = null;
   if (split.mode === 'lucky') {
@@ -133,9 +136,9 @@ export function budgetOf(split: SplitDraft, packets: number | null, exponent: nu
   return budget !== null && budget <= AMOUNT_MAX ? budget : null;
 }
 
-/** One user id a line; commas separate too. */
+/** One user id a line: an id may hold any other separator. */
 export function userList(text: string): string[] {
-  return [...new Set(text.split(/[\n,;，；]/).map((line) => line.trim()).filter(Boolean))];
+  return [...new Set(text.split('\n').map((line) => line.trim()).filter(Boolean))];
 }
 
 /** A `datetime-local` value, read in this browser's time zone, as RFC 3339 in UTC. */
@@ -234,6 +237,13 @@ export function readRules(draft: RulesDraft): { rules: Rules; problems: Problems
   return { rules, problems: reader.problems };
 }
 
+/** The rules that were changed: the others may have been changed by somebody else meanwhile. */
+export function changedRules(before: Rules, after: Rules): Partial<Rules> {
+  const names = Object.keys(after) as (keyof Rules)[];
+  const changed = names.filter((name) => JSON.stringify(after[name]) !== JSON.stringify(before[name]));
+  return Object.fromEntries(changed.map((name) => [name, after[name]]));
+}
+
 export function rulesDraft(rules: Rules): RulesDraft {
   const listed = Array.isArray(rules.eligible);
   return {
@@ -317,18 +327,3 @@ export const tierDraft = (tier: Tier, exponent: number): TierDraft => ({
   count: String(tier.count),
   amount: decimal(tier.amount, exponent),
 });
-
-/**
- * The Idempotency-Keys of one form: the same request always has the same key, so a second
- * click or a repetition after a lost reply cannot act twice, and a changed one is a new one.
- */
-export class Keys {
-  #keys = new Map<string, string>();
-
-  of(body: unknown): string {
-    const content = JSON.stringify(body);
-    const key = this.#keys.get(content) ?? uuid();
-    this.#keys.set(content, key);
-    return key;
-  }
-}

@@ -20,8 +20,12 @@ export class Polled<T> {
     readonly everyMs: () => number | null,
   ) {}
 
-  /** Starts asking; what is returned stops it. */
+  /**
+   * Starts asking; what is returned stops it. An effect that calls this does so again when
+   * somebody has logged in: until then every ask would only be refused.
+   */
   start(): () => void {
+    if (auth.view.kind !== 'signed_in') return () => undefined;
     this.#stopped = false;
     document.addEventListener('visibilitychange', this.#seen);
     // What `load` reads must not make the effect that starts this run again.
@@ -31,6 +35,13 @@ export class Polled<T> {
       clearTimeout(this.#timer);
       document.removeEventListener('visibilitychange', this.#seen);
     };
+  }
+
+  /** What is asked for is something else now: the old value must not be taken for it. */
+  reset(): void {
+    this.value = null;
+    this.error = null;
+    void this.refresh();
   }
 
   /** Asks now. An older ask that answers later changes nothing. */

@@ -158,6 +158,8 @@ export interface ListedCampaign {
 }
 
 export interface Campaign extends PublicCampaign {
+  /** The participants' page, under the address that phones reach. */
+  link: string;
   created_at: string;
   interval_seconds: number;
   split: Split;
@@ -180,6 +182,8 @@ export interface Outcomes {
 }
 
 export interface Live {
+  state: State;
+  server_time: string;
   issued: number;
   queued: number;
   leased: number;
@@ -302,15 +306,14 @@ export const campaign = (id: string) => request<Campaign>(campaignPath(id));
 export const create = (body: NewCampaign, key: string) =>
   request<Campaign>(CAMPAIGNS, { method: 'POST', body, headers: keyed(key), timeoutMs: 30_000 });
 
-export const change = (id: string, body: { title?: string; ends_at?: string; rules?: Rules }) =>
-  request<Campaign>(campaignPath(id), { method: 'PATCH', body });
+/** What is left out stays as it is, each rule for itself. */
+export const change = (
+  id: string,
+  body: { title?: string; ends_at?: string; rules?: Partial<Rules> },
+) => request<Campaign>(campaignPath(id), { method: 'PATCH', body });
 
-export const act = (id: string, action: 'pause' | 'resume' | 'close', key: string) =>
-  request<unknown>(campaignPath(id, `/${action}`), {
-    method: 'POST',
-    headers: keyed(key),
-    timeoutMs: 30_000,
-  });
+export const act = (id: string, action: 'pause' | 'resume' | 'close') =>
+  request<unknown>(campaignPath(id, `/${action}`), { method: 'POST', timeoutMs: 30_000 });
 
 export const topUp = (
   id: string,

@@ -20,6 +20,11 @@ export class ApiError extends Error {
     super(message);
   }
 
+  /** Our server said it. A proxy or a login page of the network in between says nothing of ours. */
+  get own(): boolean {
+    return !this.code.startsWith('http_');
+  }
+
   /** The field that the message names, as `split.total`; null when it names none. */
   get field(): string | null {
     return /`([^`]+)`/.exec(this.message)?.[1] ?? null;

@@ -18,12 +18,18 @@ describe('decimal', () => {
 describe('money', () => {
   it('follows currency, places and language', () => {
     expect(money(1_234_56, 'CNY', 2, 'zh-CN')).toBe('¥1,234.56');
-    expect(money(500, 'JPY', 0, 'en-GB')).toBe('¥500');
     expect(money(1_500, 'KWD', 3, 'en-GB')).toMatch(/1\.500$/);
   });
 
+  it('never shows two currencies alike', () => {
+    for (const locale of ['zh-CN', 'en-GB']) {
+      const shown = Object.keys(CURRENCIES).map((currency) => money(500, currency, 2, locale));
+      expect(new Set(shown).size).toBe(shown.length);
+    }
+  });
+
   it('is exact at the largest amount, where a division would round', () => {
-    expect(money(AMOUNT_MAX, 'USD', 2, 'en-GB')).toBe('$90,071,992,547,409.91');
+    expect(money(AMOUNT_MAX, 'USD', 2, 'en-GB')).toBe('US$90,071,992,547,409.91');
   });
 
   it('shows the bare number of a currency it cannot know', () => {
@@ -37,6 +43,8 @@ describe('parseMoney', () => {
     ['12.3', 2, 1230],
     ['12.', 2, 1200],
     [' 1,234.5 ', 2, 123_450],
+    ['1 234 567', 2, 123_456_700],
+    ['12,500', 0, 12_500],
     ['500', 0, 500],
     ['0.007', 3, 7],
     ['90071992547409.91', 2, AMOUNT_MAX],
@@ -52,6 +60,12 @@ describe('parseMoney', () => {
     ['1e3', 2],
     ['.5', 2],
     ['12a', 2],
+    ['12,50', 2],
+    ['1234,567', 2],
+    ['1,2345', 2],
+    ['1.234,50', 2],
+    [',123', 2],
+    ['12 50', 2],
     ['90071992547409.92', 2],
   ])('refuses %s with %i places', (text, exponent) => {
     expect(parseMoney(text, exponent)).toBeNull();

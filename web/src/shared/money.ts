@@ -42,7 +42,6 @@ export function money(units: number, currency: string, exponent: number, locale:
     format = new Intl.NumberFormat(locale, {
       style: 'currency',
       currency,
-      currencyDisplay: 'narrowSymbol',
       minimumFractionDigits: exponent,
       maximumFractionDigits: exponent,
     });
@@ -57,12 +56,15 @@ export function money(units: number, currency: string, exponent: number, locale:
     .join('');
 }
 
-/** What a person typed as an amount, in minor units; null when it is not one. */
+/**
+ * What a person typed as an amount, in minor units; null when it is not one. A comma or space
+ * only ever separates thousands: `12,50` is twelve and a half to many, and never 1,250.
+ */
 export function parseMoney(text: string, exponent: number): number | null {
-  const match = /^(\d{1,16})(?:\.(\d*))?$/.exec(text.trim().replace(/[,\s\u00a0]/g, ''));
+  const match = /^(\d{1,16}|\d{1,3}(?:[,\s]\d{3})+)(?:\.(\d*))?$/.exec(text.trim());
   if (!match) return null;
-  const fraction = match[2] ?? '';
+  const [, whole = '', fraction = ''] = match;
   if (fraction.length > exponent) return null;
-  const units = Number(match[1] + fraction.padEnd(exponent, '0'));
+  const units = Number(whole.replace(/\D/g, '') + fraction.padEnd(exponent, '0'));
   return Number.isSafeInteger(units) ? units : null;
 }

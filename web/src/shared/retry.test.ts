@@ -24,13 +24,19 @@ describe('retryDelayMs', () => {
 describe('isRetryable', () => {
   it('asks again only when the answer can still come', () => {
     expect(isRetryable(new NetworkError('cut'))).toBe(true);
-    for (const status of [429, 500, 502, 503, 504]) {
+    for (const status of [408, 425, 429, 500, 502, 503, 504]) {
       expect(isRetryable(new ApiError(status, '', '', '', null))).toBe(true);
     }
     for (const status of [400, 401, 403, 404, 409]) {
       expect(isRetryable(new ApiError(status, '', '', '', null))).toBe(false);
     }
     expect(isRetryable(new TypeError('a bug'))).toBe(false);
+  });
+
+  it('takes no word but our own server’s for the last one', () => {
+    for (const status of [401, 403, 404, 511]) {
+      expect(isRetryable(new ApiError(status, `http_${status}`, '', '', null))).toBe(true);
+    }
   });
 });
 

@@ -25,7 +25,8 @@ export const GRAB_RETRIES: RetryLimits = {
 /** Whether the ask may have been, or can later be, carried out: asking again makes sense. */
 export function isRetryable(error: unknown): boolean {
   if (error instanceof NetworkError) return true;
-  return error instanceof ApiError && [429, 500, 502, 503, 504].includes(error.status);
+  if (!(error instanceof ApiError)) return false;
+  return !error.own || [408, 425, 429, 500, 502, 503, 504].includes(error.status);
 }
 
 /**

@@ -70,6 +70,17 @@ describe('ServerClock', () => {
     expect(clock.now()).toBe(server);
   });
 
+  it('does not fall back on a wrong time of day once the server was heard', () => {
+    const device = vi.spyOn(Date, 'now').mockReturnValue(5_000);
+    const clock = new ServerClock(() => 0);
+    clock.hear(new Date(1_000_000).toISOString());
+    clock.forget();
+    expect(clock.heard).toBe(false);
+    device.mockReturnValue(65_000);
+    expect(clock.now()).toBe(1_060_000);
+    device.mockRestore();
+  });
+
   it('ignores what is no time', () => {
     const clock = new ServerClock(() => 0);
     clock.hear('soon');

@@ -10,6 +10,8 @@ const ESTIMATES = 8;
  */
 export class ServerClock {
   #offsets: number[] = [];
+  /** How far the server's time is ahead of this device's time of day, as last heard. */
+  #ahead = 0;
 
   /** `local` tells this device's time in milliseconds; it need not be the time of day. */
   constructor(readonly local: () => number) {}
@@ -20,6 +22,12 @@ export class ServerClock {
     if (Number.isNaN(at)) return;
     this.#offsets.push(at - this.local());
     if (this.#offsets.length > ESTIMATES) this.#offsets.shift();
+    this.#ahead = this.now() - Date.now();
+  }
+
+  /** Whether the time is the server's, and not only this device's set by it. */
+  get heard(): boolean {
+    return this.#offsets.length > 0;
   }
 
   /** Forgets what was heard: the device slept, and its clock may have stood still. */
@@ -27,9 +35,12 @@ export class ServerClock {
     this.#offsets = [];
   }
 
-  /** The server's time, in milliseconds since the epoch; this device's until it is heard. */
+  /**
+   * The server's time, in milliseconds since the epoch. While it is not heard, this device's
+   * time of day, put right by how far off it was when the server was heard last.
+   */
   now(): number {
-    if (this.#offsets.length === 0) return Date.now();
+    if (!this.heard) return Date.now() + this.#ahead;
     return this.local() + Math.max(...this.#offsets);
   }
 }

@@ -5,8 +5,9 @@
 import { eventsUrl, publicCampaign, type PublicCampaign } from '../shared/api.ts';
 import { ApiError } from '../shared/http.ts';
 import { jittered, ServerClock } from '../shared/time.ts';
+import { onWake } from '../shared/wake.ts';
 
-/** Mean pause between asks while no events come, in milliseconds. */
+/** Mean pause between asks while no events come, or the rain is paused, in milliseconds. */
 const POLL_MS = 4_000;
 /** The same while events do come: only against a connection that died in silence. */
 const CHECK_MS = 60_000;
@@ -32,6 +33,7 @@ export class Rain {
   #reconnecting: ReturnType<typeof setTimeout> | undefined;
   #ticking: ReturnType<typeof setInterval> | undefined;
   #askedFor: string | null = null;
+  #forget: () => void = () => undefined;
   #stopped = false;
 
   constructor(
@@ -41,8 +43,7 @@ export class Rain {
 
   start(): void {
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
-    document.addEventListener('visibilitychange', this.#woken);
-    addEventListener('online', this.#woken);
+    this.#forget = onWake(this.#woken);
     void this.refresh().then(() => this.#connect());
   }
 
@@ -52,8 +53,7 @@ export class Rain {
     clearTimeout(this.#polling);
     clearTimeout(this.#reconnecting);
     this.#events?.close();
-    document.removeEventListener('visibilitychange', this.#woken);
-    removeEventListener('online', this.#woken);
+    this.#forget();
   }
 
   /** Asks for the campaign now, and plans the next ask. */
@@ -63,26 +63,34 @@ export class Rain {
       this.#take(await publicCampaign(this.id));
     } catch (error) {
       if (this.#stopped) return;
-      const unknown = error instanceof ApiError && [400, 404].includes(error.status);
-      if (unknown) this.problem = 'unknown';
-      else if (!this.campaign) this.problem = 'unreachable';
+      // A campaign that is shown exists, whatever a replica that has just started says.
+      if (!this.campaign) this.problem = isUnknown(error) ? 'unknown' : 'unreachable';
     }
     if (this.#stopped || this.problem === 'unknown' || this.#over()) return;
     const connected = this.#events?.readyState === EventSource.OPEN;
-    const pause = jittered(connected ? CHECK_MS : POLL_MS, this.random);
-    this.#polling = setTimeout(() => void this.refresh(), pause);
+    const quiet = connected && this.campaign?.state !== 'paused';
+    this.#refreshAfter(quiet ? CHECK_MS : POLL_MS);
   }
 
+  #refreshAfter(meanMs: number): void {
+    clearTimeout(this.#polling);
+    this.#polling = setTimeout(() => void this.refresh(), jittered(meanMs, this.random));
+  }
+
+  /** Answers and events come in any order: an older state never replaces a newer one. */
   #take(campaign: PublicCampaign): void {
     if (this.#stopped) return;
     this.#clock.hear(campaign.server_time);
-    if (this.campaign && campaign.packets_issued > this.campaign.packets_issued) {
-      this.soldOut = false;
-    }
+    this.now = this.#clock.now();
+    const shown = this.campaign;
+    const older = shown && Date.parse(campaign.server_time) < Date.parse(shown.server_time);
+    if (campaign.state !== 'ended' && (this.#over() || older)) return;
+    if (shown && campaign.packets_issued > shown.packets_issued) this.soldOut = false;
     this.campaign = campaign;
     this.problem = null;
-    this.now = this.#clock.now();
     if (this.#over()) this.#events?.close();
+    // Nobody can tap: a resume whose event was lost must not keep the button shut for long.
+    else if (campaign.state === 'paused' && shown?.state !== 'paused') this.#refreshAfter(POLL_MS);
   }
 
   #over(): boolean {
@@ -90,6 +98,7 @@ export class Rain {
   }
 
   #connect(): void {
+    clearTimeout(this.#reconnecting);
     if (this.#stopped || this.#over() || this.problem === 'unknown') return;
     this.#events?.close();
     const events = new EventSource(eventsUrl(this.id));
@@ -114,35 +123,43 @@ export class Rain {
       () => this.#connect(),
       jittered(RECONNECT_MS[step]!, this.random),
     );
-    clearTimeout(this.#polling);
-    this.#polling = setTimeout(() => void this.refresh(), jittered(POLL_MS / 2, this.random));
+    this.#refreshAfter(POLL_MS / 2);
   }
 
   #hear(name: string, event: MessageEvent<string>): void {
+    let told: PublicCampaign;
     try {
-      this.#take(JSON.parse(event.data) as PublicCampaign);
+      told = JSON.parse(event.data) as PublicCampaign;
     } catch {
       // A garbled event only means that the state is asked for.
-      void this.refresh();
+      return void this.refresh();
     }
-    if (name === 'sold_out') this.soldOut = true;
-    if (name === 'wave_opened') this.soldOut = false;
+    this.#take(told);
+    // It holds for the packets that it was told of: a top-up may be known already.
+    const issued = this.campaign?.packets_issued ?? 0;
+    if (name === 'sold_out' && told.packets_issued >= issued) this.soldOut = true;
   }
 
   #tick(): void {
     this.now = this.#clock.now();
     const due = this.campaign?.next_wave_at;
-    if (!due || this.#askedFor === due || this.now < Date.parse(due) + OVERDUE_MS) return;
+    if (!due || this.#askedFor === due || !this.#clock.heard) return;
+    if (this.now < Date.parse(due) + OVERDUE_MS) return;
     // The event is overdue: ask once for this wave, not all phones at once.
     this.#askedFor = due;
-    clearTimeout(this.#polling);
-    this.#polling = setTimeout(() => void this.refresh(), jittered(1_000, this.random));
+    this.#refreshAfter(OVERDUE_MS / 2);
   }
 
   #woken = (): void => {
-    if (document.visibilityState !== 'visible') return;
     this.#clock.forget();
-    if (this.#events?.readyState !== EventSource.OPEN) this.#connect();
+    // A connection may have died in silence and still call itself open.
+    this.#connect();
     void this.refresh();
   };
+}
+
+/** Our server says that there is no such campaign, or that its id is none. */
+function isUnknown(error: unknown): boolean {
+  if (!(error instanceof ApiError) || !error.own) return false;
+  return error.status === 400 || error.code === 'no_such_campaign';
 }

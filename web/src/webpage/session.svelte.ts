@@ -1,77 +1,141 @@
 /**
- * Who takes part on this device. The token itself is in a cookie that no script can read; kept
- * here are the public id, until when the token holds, and, for this tab only, the code, which
- * is what a winner shows to redeem.
+ * Who takes part on this device. The token itself is in a cookie that no script can read, and
+ * only the server knows whether it still holds; kept here are the public id and, for this tab
+ * only, the code, which is what a winner shows to redeem.
  */
-import { closeSession, openSession } from '../shared/api.ts';
+import { closeSession, openSession, type Session as Opened } from '../shared/api.ts';
+import { ApiError } from '../shared/http.ts';
+import { isRetryable } from '../shared/retry.ts';
+import { onWake } from '../shared/wake.ts';
 import { read, thisDevice, thisTab, write } from './storage.ts';
 
 const SESSION = 'hongbao.session';
 const CODE = 'hongbao.code';
-/** The longest delay that a browser's timer takes. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
 
-interface Kept {
+/** What this device keeps; `expires_at` only tells one sign-in from the next. */
+type Kept = Pick<Opened, 'user' | 'expires_at'>;
+
+/** The code that was entered in this tab, and whose it is. */
+interface Entered {
   user: string;
-  expires_at: string;
+  code: string;
 }
 
 export class Session {
   /** The participant's public id; null when the code is to be entered. */
   user = $state<string | null>(null);
-  /** The code, if it was entered in this tab. */
+  /** The participant's code, if it was entered in this tab. */
   code = $state<string | null>(null);
-  /** The token ran out or was refused: the code is to be entered again. */
+  /** The token was refused: the code is to be entered again. */
   expired = $state(false);
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** What this device kept when this tab last looked, as text. */
+  #seen = 'null';
+  #renewing: Promise<void> | null = null;
+  #leaving: Promise<void> | null = null;
 
   constructor() {
-    const kept = read<Kept>(thisDevice, SESSION);
-    if (!kept) return;
-    if (Date.parse(kept.expires_at) > Date.now()) this.#hold(kept);
-    else this.expire();
-    this.code = read<string>(thisTab, CODE);
+    this.#follow();
+    // Another tab may sign somebody else in or out: the cookie is the same for all tabs.
+    addEventListener('storage', this.#follow);
+    onWake(this.#follow);
   }
 
   /** Throws what `openSession` throws. */
   async enter(code: string): Promise<void> {
-    const { user, expires_at } = await openSession(code);
-    write(thisDevice, SESSION, { user, expires_at });
-    write(thisTab, CODE, code);
-    this.code = code;
-    this.expired = false;
-    this.#hold({ user, expires_at });
+    // A late answer to the leaving would take the new cookie away.
+    await this.#leaving;
+    this.#hold(code, await openSession(code));
   }
 
-  /** The server no longer takes the token. */
-  expire(): void {
-    this.#drop();
-    this.expired = true;
+  /**
+   * Asks what needs the token. Where it is refused and this tab has the code, a new token is
+   * fetched and `ask` repeated, once; else the session is over. Throws what `ask` throws.
+   */
+  async signedIn<T>(ask: () => Promise<T>): Promise<T> {
+    const { user } = this;
+    for (let renewed = false; ; renewed = true) {
+      try {
+        return await ask();
+      } catch (error) {
+        const refused = error instanceof ApiError && error.own && error.status === 401;
+        // Somebody else may have entered a code while this was asked.
+        if (!refused || this.user !== user) throw error;
+        if (renewed || this.code === null) {
+          this.#expire();
+          throw error;
+        }
+        await this.#renew(this.code, error);
+        if (this.user !== user) throw error;
+      }
+    }
   }
 
   /** The participant hands the phone on. The cookie is best removed too, but need not be. */
   leave(): void {
-    this.#drop();
+    this.user = null;
     this.code = null;
     this.expired = false;
-    write(thisTab, CODE, null);
-    closeSession().catch(() => {
-      // The next code that is entered replaces the cookie.
-    });
-  }
-
-  #hold({ user, expires_at }: Kept): void {
-    this.user = user;
-    clearTimeout(this.#timer);
-    const left = Math.max(0, Date.parse(expires_at) - Date.now());
-    this.#timer = setTimeout(() => this.expire(), Math.min(left, TIMER_MAX_MS));
-  }
-
-  #drop(): void {
-    clearTimeout(this.#timer);
-    this.user = null;
     write(thisDevice, SESSION, null);
+    write(thisTab, CODE, null);
+    this.#look();
+    this.#leaving = Promise.allSettled([this.#renewing])
+      .then(closeSession)
+      .catch(() => {
+        // The next code that is entered replaces the cookie.
+      });
   }
+
+  /** Throws what can be asked again, or the `refusal` of the token when the code is refused. */
+  #renew(code: string, refusal: ApiError): Promise<void> {
+    this.#renewing ??= this.#reopen(code, refusal).finally(() => (this.#renewing = null));
+    return this.#renewing;
+  }
+
+  async #reopen(code: string, refusal: ApiError): Promise<void> {
+    const { user } = this;
+    try {
+      const opened = await openSession(code);
+      if (this.user === user) this.#hold(code, opened);
+    } catch (error) {
+      if (isRetryable(error)) throw error;
+      if (this.user === user) this.#expire();
+      throw refusal;
+    }
+  }
+
+  #expire(): void {
+    this.user = null;
+    this.expired = true;
+  }
+
+  #hold(code: string, { user, expires_at }: Opened): void {
+    write(thisDevice, SESSION, { user, expires_at } satisfies Kept);
+    write(thisTab, CODE, { user, code } satisfies Entered);
+    this.#look();
+    this.user = user;
+    this.code = code;
+    this.expired = false;
+  }
+
+  /** Whether this device keeps something else than when this tab last looked; remembers it. */
+  #look(): { changed: boolean; kept: Kept | null } {
+    const kept = read<Kept>(thisDevice, SESSION);
+    const seen = JSON.stringify(kept);
+    const changed = seen !== this.#seen;
+    this.#seen = seen;
+    return { changed, kept };
+  }
+
+  #follow = (): void => {
+    const { changed, kept } = this.#look();
+    if (!changed) return;
+    const entered = read<Entered>(thisTab, CODE);
+    const own = kept !== null && entered?.user === kept.user;
+    if (!own) write(thisTab, CODE, null);
+    this.user = kept?.user ?? null;
+    this.code = own ? entered.code : null;
+    this.expired = false;
+  };
 }
 
 /** The code as the server will take it, or what is wrong with it. */
