@@ -104,6 +104,7 @@ function publicView(c) {
     server_time: iso(now),
     starts_at: iso(c.start),
     ends_at: iso(c.end),
+    closed_at: c.closed ? iso(c.closed) : null,
     next_wave_at: next && ['scheduled', 'running'].includes(state) ? iso(next.due) : null,
     waves,
     packets_total: c.packets,

@@ -32,6 +32,11 @@ export interface CampaignSummary {
   next_wave_at: string | null;
 }
 
+export interface ListedCampaign extends CampaignSummary {
+  /** When it ended, before `ends_at` perhaps. */
+  closed_at: string | null;
+}
+
 export interface PublicCampaign extends CampaignSummary {
   server_time: string;
   waves: Wave[];
@@ -87,7 +92,7 @@ export const openSession = (code: string) =>
 
 export const closeSession = () => request<void>('/account/sessions', { method: 'DELETE' });
 
-export const publicCampaigns = () => request<{ campaigns: CampaignSummary[] }>(REDPACKET);
+export const publicCampaigns = () => request<{ campaigns: ListedCampaign[] }>(REDPACKET);
 
 export const publicCampaign = (id: string) => request<PublicCampaign>(`${REDPACKET}/${part(id)}`);
 

@@ -7,8 +7,13 @@ import { ApiError } from '../shared/http.ts';
 import { jittered, ServerClock } from '../shared/time.ts';
 import { onWake } from '../shared/wake.ts';
 
-/** Mean pause between asks while no events come, or the rain is paused, in milliseconds. */
+/** Mean pause between asks while no events come, in milliseconds. */
 const POLL_MS = 4_000;
+/**
+ * The same while events do come and the rain is paused. Nobody can tap: a resume whose event was
+ * lost must not keep the button shut for long.
+ */
+const PAUSED_MS = 15_000;
 /** The same while events do come: only against a connection that died in silence. */
 const CHECK_MS = 60_000;
 /** Mean pauses before the events are asked for again, in milliseconds. */
@@ -68,8 +73,8 @@ export class Rain {
     }
     if (this.#stopped || this.problem === 'unknown' || this.#over()) return;
     const connected = this.#events?.readyState === EventSource.OPEN;
-    const quiet = connected && this.campaign?.state !== 'paused';
-    this.#refreshAfter(quiet ? CHECK_MS : POLL_MS);
+    const quietMs = this.campaign?.state === 'paused' ? PAUSED_MS : CHECK_MS;
+    this.#refreshAfter(connected ? quietMs : POLL_MS);
   }
 
   #refreshAfter(meanMs: number): void {
@@ -89,8 +94,7 @@ export class Rain {
     this.campaign = campaign;
     this.problem = null;
     if (this.#over()) this.#events?.close();
-    // Nobody can tap: a resume whose event was lost must not keep the button shut for long.
-    else if (campaign.state === 'paused' && shown?.state !== 'paused') this.#refreshAfter(POLL_MS);
+    else if (campaign.state === 'paused' && shown?.state !== 'paused') this.#refreshAfter(PAUSED_MS);
   }
 
   #over(): boolean {

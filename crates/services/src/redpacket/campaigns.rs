@@ -34,6 +34,9 @@ pub(super) struct Listed {
     ends_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
     next_wave_at: Option<Timestamp>,
+    /// When it ended, before its end perhaps.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    closed_at: Option<Timestamp>,
 }
 
 /// Lists campaigns, the live ones first, then by start, the latest first.
@@ -72,6 +75,7 @@ impl Listed {
             starts_at: campaign.starts_at,
             ends_at: campaign.ends_at,
             next_wave_at: campaign.next_wave_at().filter(|_| waits),
+            closed_at: campaign.closed_at,
         }
     }
 }
