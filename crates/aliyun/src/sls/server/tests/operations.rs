@@ -205,6 +205,33 @@ fn statements_follow_the_index() {
 }
 
 #[test]
+fn a_statement_has_its_limit_and_neither_line_nor_offset() {
+    let server = server_with_store(options());
+    put(&server, &some_grabs());
+    let count = |query: &str| {
+        let (from, to) = (RECORDED - 100, RECORDED);
+        let body = json!({"from": from, "to": to, "query": query, "line": -1, "offset": 2});
+        let asked = ("POST", "/logstores/grabs/logs");
+        let reply = ask_with(&server, asked, &[], body.to_string().as_bytes());
+        (reply.0, reply.1["meta"]["count"].as_u64())
+    };
+    assert_eq!(count("* | select outcome"), (200, Some(3)));
+    assert_eq!(count("* | select outcome limit 2"), (200, Some(2)));
+    assert_eq!(count("*"), (400, None));
+    let target = format!(
+        "/logstores/grabs?type=log&from={}&to={RECORDED}&line=-1&offset=2&query={}",
+        RECORDED - 100,
+        "*%7Cselect%20weight%20order%20by%20weight%20desc%20limit%202"
+    );
+    let (status, rows) = ask(&server, "GET", &target, b"");
+    assert_eq!(status, 200, "{rows}");
+    assert_eq!(
+        (&rows[0]["weight"], &rows[1]["weight"], &rows[2]),
+        (&json!("7"), &json!("12"), &Json::Null)
+    );
+}
+
+#[test]
 fn pages_and_histograms() {
     let server = server_with_store(options());
     put(&server, &some_grabs());
