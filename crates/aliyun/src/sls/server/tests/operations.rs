@@ -141,6 +141,80 @@ fn parts_of_json_are_fields_of_their_own_where_the_index_says() {
 }
 
 #[test]
+fn chinese_is_found_within_text_where_the_index_says() {
+    let logs = || {
+        let texts = |cut, whole| [("cut", cut), ("whole", whole), ("x", "y")];
+        group([
+            (RECORDED - 9, texts("抢到红包ok了", "抢到红包")),
+            (RECORDED - 8, texts("红 包", "x")),
+            (RECORDED - 7, texts("包红,雨", "x")),
+        ])
+    };
+    let server = server_with_store(options());
+    let index = r#"{"keys": {"cut": {"type": "text", "token": [" ", ","], "chn": true},
+        "whole": {"type": "text", "token": [" ", ","]}}}"#;
+    let made = ask(&server, "POST", "/logstores/grabs/index", index.as_bytes());
+    assert_eq!(made, (200, Json::Null));
+    assert_eq!(put(&server, &logs()), (200, Json::Null));
+    for (search, expected) in [
+        ("cut: 红", 3),
+        ("cut: 红包", 1),
+        ("cut: \"红包\"", 1),
+        ("cut: 到红", 1),
+        ("cut: 抢红", 0),
+        ("cut: \"红 包\"", 3),
+        ("cut: 红包ok", 1),
+        ("cut: OK", 1),
+        ("cut: 红包o", 0),
+        ("cut: o*", 1),
+        ("红包", 1),
+        ("whole: 红包", 0),
+        ("whole: *红包", 1),
+        ("whole: 抢到红包", 1),
+    ] {
+        assert_eq!(found(&server, search), Ok(expected), "{search}");
+    }
+    // The same for what is searched without a field's name.
+    let index = r#"{"line": {"token": [" "], "chn": true}}"#;
+    let set = ask(&server, "PUT", "/logstores/grabs/index", index.as_bytes());
+    assert_eq!(set, (200, Json::Null));
+    assert_eq!(found(&server, "到红"), Ok(1));
+}
+
+#[test]
+fn statements_select_by_an_alias_what_has_no_such_name() {
+    let server = server_with_store(options());
+    let index = r#"{"keys": {
+        "outcome": {"type": "text", "doc_value": true, "alias": "how"},
+        "weight": {"type": "long", "doc_value": true, "alias": "outcome"},
+        "hidden": {"type": "long", "alias": "unseen"},
+        "latency": {"type": "json", "alias": "", "json_keys": {
+            "ms": {"type": "double", "doc_value": true, "alias": "took"}}}}}"#;
+    let made = ask(&server, "POST", "/logstores/grabs/index", index.as_bytes());
+    assert_eq!(made, (200, Json::Null));
+    let fields = [
+        ("outcome", "won"),
+        ("weight", "7"),
+        ("latency", r#"{"ms": 1.5}"#),
+    ];
+    put(&server, &group([(RECORDED - 9, fields)]));
+    let reply = get(
+        &server,
+        "* | select how, outcome, took, sum(weight) as n group by how, outcome, took",
+    );
+    let row = &reply.1["data"][0];
+    assert_eq!(
+        [&row["how"], &row["outcome"], &row["took"], &row["n"]],
+        [&json!("won"), &json!("won"), &json!("1.5"), &json!("7")]
+    );
+    let unseen = get(&server, "* | select unseen");
+    assert_eq!(code(&unseen), (400, "ParameterInvalid"));
+    // Searches know names alone.
+    let refused = Err("ParameterInvalid".to_owned());
+    assert_eq!(found(&server, "how: won"), refused);
+}
+
+#[test]
 fn searches_follow_the_index() {
     let server = server_with_store(options());
     let index = ask(&server, "POST", "/logstores/grabs/index", INDEX.as_bytes());
