@@ -17,7 +17,9 @@ use aliyun::mns::{
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
-use super::{MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX_FILLED, MnsQueue, TOGETHER_MAX};
+use super::{
+    MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX_FILLED, MnsQueue, QUEUES_KNOWN_MAX, TOGETHER_MAX,
+};
 use crate::{QueueError, QueueName, Receipt, Result};
 
 /// How often the messages of a batch that failed in part are sent again.
@@ -51,12 +53,21 @@ impl MnsQueue {
         let attributes = self.attributes(filled);
         let created = self.client.create_queue(&queue.0, &attributes).await?;
         if let (Created::New | Created::Same, Some(s)) = (created, attributes.visibility_timeout) {
-            self.visibilities().insert(queue.clone(), s);
+            self.remember(queue, s);
         }
         Ok(created)
     }
 
-    pub(super) fn visibilities(&self) -> MutexGuard<'_, HashMap<QueueName, u32>> {
+    fn remember(&self, queue: &QueueName, visibility_s: u32) {
+        let mut visibilities = self.visibilities();
+        if visibilities.len() >= QUEUES_KNOWN_MAX && !visibilities.contains_key(queue) {
+            // Nothing says which are in use; those are learnt again by one call each.
+            visibilities.clear();
+        }
+        visibilities.insert(queue.clone(), visibility_s);
+    }
+
+    fn visibilities(&self) -> MutexGuard<'_, HashMap<QueueName, u32>> {
         // A map of numbers is right at every instant.
         self.visibilities
             .lock()
@@ -73,7 +84,7 @@ impl MnsQueue {
         let info = self.client.attributes(&queue.0).await?;
         let visibility = info.and_then(|info| info.attributes.visibility_timeout);
         if let Some(visibility_s) = visibility {
-            self.visibilities().insert(queue.clone(), visibility_s);
+            self.remember(queue, visibility_s);
         }
         Ok(visibility)
     }
@@ -139,6 +150,7 @@ impl MnsQueue {
             Ok(messages) => Ok(messages),
             Err(error) if error.is(&Code::QueueNotExist) => {
                 self.forget(queue);
+                self.pace.forget(queue);
                 Ok(Vec::new())
             }
             Err(error) => Err(error.into()),
@@ -191,10 +203,12 @@ impl MnsQueue {
             Ok(failed) => failed,
             // One that is no handle may make the service refuse them all.
             Err(error) if error.is(&Code::ReceiptHandleError) && handles.len() > 1 => {
-                for handle in handles {
-                    Box::pin(self.delete_batch(queue, std::slice::from_ref(handle))).await?;
+                let mut deleted = Ok(());
+                for handle in handles.iter().map(std::slice::from_ref) {
+                    let one = Box::pin(self.delete_batch(queue, handle)).await;
+                    deleted = deleted.and(one);
                 }
-                return Ok(());
+                return deleted;
             }
             Err(error) if is_over(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
