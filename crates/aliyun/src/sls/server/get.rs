@@ -178,6 +178,15 @@ impl Wanted {
             let values = row.iter().map(sql::Value::to_string);
             rows.push(columns.iter().cloned().zip(values).collect());
         }
+        // JSON has no two fields of one name: of columns of one name, the last counts.
+        for (at, name) in columns.clone().iter().enumerate().rev() {
+            if columns[at + 1..].contains(name) {
+                columns.remove(at);
+                for row in &mut rows {
+                    row.remove(at);
+                }
+            }
+        }
         // Every row also says where and when it is from: nowhere, and the interval's start.
         for (name, value) in [
             ("__source__", String::new()),

@@ -284,7 +284,24 @@ fn what_is_not_supported_is_named() {
         ("select count(*) where count(*) > 1", "WHERE"),
         ("select 1 / 0", "zero"),
         ("select outcome + 1", "won"),
-        ("select seq from log join b on 1 = 1", "join"),
+        (
+            "select seq from log join b on 1 = 1",
+            "`join` is not supported",
+        ),
+        ("WITH a AS (select 1) select 1", "`WITH` is not supported"),
+        ("select seq union select weight", "`union` is not supported"),
+        (
+            "select sum(seq) over (order by seq)",
+            "`over` is not supported",
+        ),
+        (
+            "select seq order by seq nulls first",
+            "`nulls` is not supported",
+        ),
+        (
+            "select outcome like 'a' escape '!'",
+            "`escape` is not supported",
+        ),
         ("select approx_percentile(seq, 7)", "between"),
         ("select sum(count(*))", "nested"),
     ] {

@@ -267,6 +267,11 @@ fn statements_follow_the_index() {
         rows("select avg(latency) as l, max(__time__) as __time__"),
         json!([{"l": "1.75", "__time__": (RECORDED - 29).to_string(), "__source__": ""}])
     );
+    let twice = get(&server, "* | select 1 as n, 2 as m, 3 as n, 4 as n limit 1").1;
+    let keys = json!(["m", "n", "__source__", "__time__"]);
+    assert_eq!(twice["meta"]["keys"], keys);
+    let row = &twice["data"][0];
+    assert_eq!((&row["m"], &row["n"]), (&json!("2"), &json!("4")));
     for sql in [
         "select hidden",
         "select other",
