@@ -183,7 +183,8 @@ impl MnsQueue {
             }
         });
         let held = stream::iter(held).buffered(TOGETHER_MAX);
-        held.filter_map(async |message| message).collect().await
+        let held: Vec<Option<Message>> = held.collect().await;
+        held.into_iter().flatten().collect()
     }
 
     /// Shows the message of one handle at once.
@@ -270,7 +271,42 @@ pub(super) fn handles(receipts: &[Receipt]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
+    use rules::{Clock, Timestamp};
+
+    use super::{
+        super::{Credentials, Options},
+        *,
+    };
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_micros(0)
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_queues_are_remembered_than_may_be() {
+        let credentials = Credentials::new("id", "secret");
+        let clock = Arc::new(Still);
+        let options = Options::default();
+        let queue = MnsQueue::open("http://127.0.0.1:1", credentials, clock, options);
+        let queue = queue.expect("the URL is right");
+        let name = |n: usize| QueueName(n.to_string());
+        for n in 0..QUEUES_KNOWN_MAX {
+            queue.remember(&name(n), 30);
+        }
+        // One that is known takes no further room.
+        queue.remember(&name(7), 40);
+        assert_eq!(queue.visibilities().len(), QUEUES_KNOWN_MAX);
+        queue.remember(&name(QUEUES_KNOWN_MAX), 50);
+        assert_eq!(queue.visibilities().len(), 1);
+        let known = queue.visibility_of(&name(QUEUES_KNOWN_MAX)).await;
+        assert_eq!(known.expect("nobody is asked"), Some(50));
+    }
 
     #[test]
     fn batches_are_as_large_as_the_service_takes_and_no_larger() {
