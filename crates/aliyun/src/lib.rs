@@ -12,6 +12,7 @@
 
 pub mod mns;
 mod no_answer;
+mod reply_body;
 pub mod server;
 pub mod sign;
 pub mod sls;

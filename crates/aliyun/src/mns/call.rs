@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     no_answer,
+    reply_body::{self, REPLY_BYTES_MAX},
     sign::{self, Credentials, HeaderError},
 };
 
@@ -260,7 +261,9 @@ impl Caller {
         let header = |name: &str| response.headers().get(name)?.to_str().ok();
         let date = header("date").and_then(sign::parse_http_date);
         let request_id = header("x-mns-request-id").unwrap_or("").to_owned();
-        let body = response.bytes().await.map_err(no_answer)?;
+        let body = reply_body::read(response).await.map_err(no_answer)?;
+        let too_long = || Strange(format!("above {REPLY_BYTES_MAX} bytes"));
+        let body = body.ok_or_else(|| (too_long().into(), date))?;
         // A batch that failed in part has a status of failure and a body of its own.
         let is_partial = || {
             let text = String::from_utf8_lossy(&body);

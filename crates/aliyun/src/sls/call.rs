@@ -27,6 +27,7 @@ use super::{
 use crate::{
     mns::Patience,
     no_answer,
+    reply_body::{self, REPLY_BYTES_MAX},
     sign::{self, Credentials, HeaderError},
 };
 
@@ -260,7 +261,9 @@ impl Caller {
         let response = self.http.execute(request).await.map_err(no_answer)?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        let body = response.bytes().await.map_err(no_answer)?;
+        let body = reply_body::read(response).await.map_err(no_answer)?;
+        let too_long = || SlsError::Strange(format!("it is above {REPLY_BYTES_MAX} bytes"));
+        let body = body.ok_or_else(|| (too_long(), None))?;
         let reply = Reply { headers, body };
         let date = reply.header("date").and_then(sign::parse_http_date);
         if status == 200 {

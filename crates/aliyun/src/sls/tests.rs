@@ -44,6 +44,8 @@ enum Fault {
     Refused(u16, &'static str),
     /// All is done, but the answer does not tell.
     Lost,
+    /// The answer is longer than any of the service.
+    Long,
 }
 
 /// A server that fails as it is told to, in order; then it does not.
@@ -69,6 +71,7 @@ impl Offline for Faulty {
                 let _done = self.server.answer(&request);
                 refusal(502, "")
             }
+            Some(Fault::Long) => Response::new(vec![b' '; (16 << 20) + 1].into()),
         }
     }
 }
@@ -256,6 +259,18 @@ async fn what_may_pass_is_sent_again_and_not_for_ever() {
     client.put_logs("grabs", &grabs()).await.expect("at last");
     let all = client.get_logs("grabs", &query("*")).await.expect("logs");
     assert_eq!(all.meta.count, 3 * 2);
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_strange() {
+    let running = Running::start().await;
+    let client = running.client(v4());
+    running.fails(&[Fault::Long]);
+    let error = client.has_project().await.expect_err("too long");
+    assert!(
+        matches!(error, SlsError::Strange(_)) && !error.may_pass(),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

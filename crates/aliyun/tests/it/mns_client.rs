@@ -245,6 +245,12 @@ async fn what_may_pass_is_tried_again_and_nothing_else() {
     let strange = client.attributes("q").await.unwrap_err();
     assert!(matches!(strange, MnsError::Strange(_)), "{strange}");
     assert_eq!(mns.calls(), 1);
+    // Longer than any answer of the service, of which no more is read than that.
+    let endless = Box::leak(" ".repeat((16 << 20) + 1).into_boxed_str());
+    mns.answer_first(vec![(200, endless)]);
+    let strange = client.attributes("q").await.unwrap_err();
+    assert!(strange.to_string().contains("above"), "{strange}");
+    assert_eq!(mns.calls(), 1);
     let many = vec![NewMessage::new(b"a"); 17];
     let error = client.send_batch("q", &many).await.unwrap_err();
     assert!(matches!(error, MnsError::NotSent(_)), "{error}");

@@ -1,7 +1,7 @@
 //! How many grabs ended how, as the log service counts them: each line once, however often it
 //! was delivered.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aliyun::{
     mns::Patience,
@@ -18,6 +18,10 @@ use crate::access_log::line::words;
 
 /// The most rows of a statement's answer.
 const ROWS_MAX: usize = 100_000;
+/// How often a statement is asked at most while the service has not counted all.
+const ASKS_MAX: u32 = 4;
+/// The pause before it is asked again.
+const ASK_PAUSE: Duration = Duration::from_millis(200);
 
 /// Grabs alike, in one part of the time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,11 +158,17 @@ pub async fn read(
     part_seconds: u32,
 ) -> Result<Vec<Grabs>, StatisticsError> {
     let query = Query::new(from, to, query(campaign, part_seconds));
-    let rows = client.get_logs(logstore, &query).await?;
-    if !rows.meta.is_complete() {
-        return Err(StatisticsError::Incomplete);
+    // The service goes on counting between two calls: what it had no time for is there soon.
+    for asked in 1..=ASKS_MAX {
+        let rows = client.get_logs(logstore, &query).await?;
+        if rows.meta.is_complete() {
+            return rows.data.iter().map(grabs).collect();
+        }
+        if asked < ASKS_MAX {
+            tokio::time::sleep(ASK_PAUSE).await;
+        }
     }
-    rows.data.iter().map(grabs).collect()
+    Err(StatisticsError::Incomplete)
 }
 
 fn grabs(row: &Row) -> Result<Grabs, StatisticsError> {

@@ -17,7 +17,9 @@ use aliyun::mns::{
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
-use super::{MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX_FILLED, MnsQueue, TOGETHER_MAX};
+use super::{
+    MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX_FILLED, MnsQueue, QUEUES_KNOWN_MAX, TOGETHER_MAX,
+};
 use crate::{QueueError, QueueName, Receipt, Result};
 
 /// How often the messages of a batch that failed in part are sent again.
@@ -51,12 +53,21 @@ impl MnsQueue {
         let attributes = self.attributes(filled);
         let created = self.client.create_queue(&queue.0, &attributes).await?;
         if let (Created::New | Created::Same, Some(s)) = (created, attributes.visibility_timeout) {
-            self.visibilities().insert(queue.clone(), s);
+            self.remember(queue, s);
         }
         Ok(created)
     }
 
-    pub(super) fn visibilities(&self) -> MutexGuard<'_, HashMap<QueueName, u32>> {
+    fn remember(&self, queue: &QueueName, visibility_s: u32) {
+        let mut visibilities = self.visibilities();
+        if visibilities.len() >= QUEUES_KNOWN_MAX && !visibilities.contains_key(queue) {
+            // Nothing says which are in use; those are learnt again by one call each.
+            visibilities.clear();
+        }
+        visibilities.insert(queue.clone(), visibility_s);
+    }
+
+    fn visibilities(&self) -> MutexGuard<'_, HashMap<QueueName, u32>> {
         // A map of numbers is right at every instant.
         self.visibilities
             .lock()
@@ -73,7 +84,7 @@ impl MnsQueue {
         let info = self.client.attributes(&queue.0).await?;
         let visibility = info.and_then(|info| info.attributes.visibility_timeout);
         if let Some(visibility_s) = visibility {
-            self.visibilities().insert(queue.clone(), visibility_s);
+            self.remember(queue, visibility_s);
         }
         Ok(visibility)
     }
@@ -139,6 +150,7 @@ impl MnsQueue {
             Ok(messages) => Ok(messages),
             Err(error) if error.is(&Code::QueueNotExist) => {
                 self.forget(queue);
+                self.pace.forget(queue);
                 Ok(Vec::new())
             }
             Err(error) => Err(error.into()),
@@ -171,7 +183,8 @@ impl MnsQueue {
             }
         });
         let held = stream::iter(held).buffered(TOGETHER_MAX);
-        held.filter_map(async |message| message).collect().await
+        let held: Vec<Option<Message>> = held.collect().await;
+        held.into_iter().flatten().collect()
     }
 
     /// Shows the message of one handle at once.
@@ -191,10 +204,12 @@ impl MnsQueue {
             Ok(failed) => failed,
             // One that is no handle may make the service refuse them all.
             Err(error) if error.is(&Code::ReceiptHandleError) && handles.len() > 1 => {
-                for handle in handles {
-                    Box::pin(self.delete_batch(queue, std::slice::from_ref(handle))).await?;
+                let mut deleted = Ok(());
+                for handle in handles.iter().map(std::slice::from_ref) {
+                    let one = Box::pin(self.delete_batch(queue, handle)).await;
+                    deleted = deleted.and(one);
                 }
-                return Ok(());
+                return deleted;
             }
             Err(error) if is_over(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -256,7 +271,42 @@ pub(super) fn handles(receipts: &[Receipt]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
+    use rules::{Clock, Timestamp};
+
+    use super::{
+        super::{Credentials, Options},
+        *,
+    };
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_micros(0)
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_queues_are_remembered_than_may_be() {
+        let credentials = Credentials::new("id", "secret");
+        let clock = Arc::new(Still);
+        let options = Options::default();
+        let queue = MnsQueue::open("http://127.0.0.1:1", credentials, clock, options);
+        let queue = queue.expect("the URL is right");
+        let name = |n: usize| QueueName(n.to_string());
+        for n in 0..QUEUES_KNOWN_MAX {
+            queue.remember(&name(n), 30);
+        }
+        // One that is known takes no further room.
+        queue.remember(&name(7), 40);
+        assert_eq!(queue.visibilities().len(), QUEUES_KNOWN_MAX);
+        queue.remember(&name(QUEUES_KNOWN_MAX), 50);
+        assert_eq!(queue.visibilities().len(), 1);
+        let known = queue.visibility_of(&name(QUEUES_KNOWN_MAX)).await;
+        assert_eq!(known.expect("nobody is asked"), Some(50));
+    }
 
     #[test]
     fn batches_are_as_large_as_the_service_takes_and_no_larger() {

@@ -49,6 +49,9 @@ const MESSAGE_BYTES_MAX_FILLED: u32 = MESSAGE_BYTES_MAX - 1;
 const TOGETHER_MAX: usize = 16;
 /// Queues of one page of a listing: as many as the service gives.
 const PAGE: u32 = 1_000;
+/// Queues of which something is remembered: each campaign has one, and an old one is not asked for
+/// again.
+const QUEUES_KNOWN_MAX: usize = 1_024;
 
 /// How the service is used.
 #[derive(Clone, Copy, Debug)]
@@ -154,8 +157,15 @@ impl Queue for MnsQueue {
             }
         }
         let visibility_s = whole_seconds(visibility);
-        if !messages.is_empty() && self.visibility_of(queue).await? != Some(visibility_s) {
-            messages = self.hold_for(queue, messages, visibility_s).await;
+        if !messages.is_empty() {
+            let known_s = self.visibility_of(queue).await.unwrap_or_else(|error| {
+                // Nor must it be lost because the queue does not say how long it is held.
+                tracing::debug!(%error, queue = %queue.0, "a queue's visibility is not known");
+                None
+            });
+            if known_s != Some(visibility_s) {
+                messages = self.hold_for(queue, messages, visibility_s).await;
+            }
         }
         let received = |message: Message| {
             Some(Received {
@@ -168,19 +178,22 @@ impl Queue for MnsQueue {
     }
 
     async fn delete(&self, queue: &QueueName, receipts: &[Receipt]) -> Result<()> {
+        let mut deleted = Ok(());
         for handles in handles(receipts).chunks(BATCH_MAX) {
-            self.delete_batch(queue, handles).await?;
+            // A batch that fails must not keep the others: what was done is not to come back.
+            let batch = self.delete_batch(queue, handles).await;
+            deleted = deleted.and(batch);
         }
-        Ok(())
+        deleted
     }
 
     async fn release(&self, queue: &QueueName, receipts: &[Receipt]) -> Result<()> {
         let handles = handles(receipts).into_iter();
         let shown = handles.map(async |handle| self.show(queue, &handle).await);
-        stream::iter(shown)
-            .buffer_unordered(TOGETHER_MAX)
-            .try_collect()
-            .await
+        let shown = stream::iter(shown).buffer_unordered(TOGETHER_MAX);
+        // All are shown before the first failure is told.
+        let shown: Vec<Result<()>> = shown.collect().await;
+        shown.into_iter().collect()
     }
 
     fn counts_exactly(&self) -> bool {

@@ -8,6 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::QUEUES_KNOWN_MAX;
 use crate::QueueName;
 
 /// How much of a pause may be saved up: so many calls go at once after a quiet time.
@@ -35,6 +36,10 @@ impl Pace {
         let begins = {
             let earliest = Instant::now() - SAVED_UP_MAX;
             let mut free_at = self.free_at();
+            if free_at.len() >= QUEUES_KNOWN_MAX && !free_at.contains_key(queue) {
+                // Of a queue that has long been free, nothing is forgotten.
+                free_at.retain(|_, free| *free > earliest);
+            }
             let free = free_at.entry(queue.clone()).or_insert(earliest);
             let begins = earliest.max(*free);
             *free = begins + self.per_call.saturating_mul(calls);
@@ -74,5 +79,22 @@ mod tests {
         pace.forget(&one);
         pace.wait(&one, 1).await;
         assert!(begun.elapsed().is_zero());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn queues_of_long_ago_are_forgotten_and_busy_ones_are_not() {
+        let pace = Pace::new(100);
+        let busy = QueueName("busy".into());
+        for n in 0..QUEUES_KNOWN_MAX - 1 {
+            pace.wait(&QueueName(n.to_string()), 1).await;
+        }
+        tokio::time::advance(SAVED_UP_MAX * 2).await;
+        pace.wait(&busy, 100).await;
+        let begun = Instant::now();
+        pace.wait(&QueueName("new".into()), 1).await;
+        assert!(begun.elapsed().is_zero());
+        assert_eq!(pace.free_at().len(), 2);
+        pace.wait(&busy, 1).await;
+        assert!(begun.elapsed() > SAVED_UP_MAX, "{:?}", begun.elapsed());
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,7 +16,7 @@ use aliyun::server::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use queue::{
     FaultyQueue, MnsQueue, Queue as _, QueueCounts, QueueName,
     bundle::BUNDLE_BYTES_MAX,
@@ -41,16 +41,27 @@ impl Clock for Since {
     }
 }
 
-/// The offline MNS, its calls counted.
+/// Says of a call whether it is refused.
+type Refuses = Box<dyn FnMut(&Request<Bytes>) -> bool + Send>;
+
+/// The offline MNS, its calls counted, and some refused as of a key that may not make them.
 struct Counted {
     mns: OfflineMns,
     calls: AtomicUsize,
+    refuses: Mutex<Refuses>,
 }
 
 #[async_trait]
 impl Offline for Counted {
     async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        let refused = (self.refuses.lock().expect("no panic"))(&request);
+        if refused {
+            let body = "<Error><Code>AccessDenied</Code><Message>as told</Message></Error>";
+            let mut refusal = Response::new(Bytes::from_static(body.as_bytes()));
+            *refusal.status_mut() = http::StatusCode::FORBIDDEN;
+            return refusal;
+        }
         self.mns.answer(request).await
     }
 }
@@ -72,6 +83,7 @@ impl Mns {
         let service = Arc::new(Counted {
             mns: OfflineMns::new(settings, clock.clone()).expect("nothing is kept"),
             calls: AtomicUsize::new(0),
+            refuses: Mutex::new(Box::new(|_| false)),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a free port");
@@ -84,6 +96,20 @@ impl Mns {
             url: format!("http://{address}/"),
             _running: running.drop_guard(),
         }
+    }
+
+    fn refuse(&self, refuses: impl FnMut(&Request<Bytes>) -> bool + Send + 'static) {
+        *self.service.refuses.lock().expect("no panic") = Box::new(refuses);
+    }
+
+    /// Refuses the next call of this method, and none behind it.
+    fn refuse_next(&self, method: Method) {
+        let mut refused = false;
+        self.refuse(move |request| {
+            let is_next = !refused && request.method() == method;
+            refused |= is_next;
+            is_next
+        });
     }
 
     fn queue(&self) -> Arc<MnsQueue> {
@@ -201,6 +227,59 @@ async fn a_queue_of_somebody_elses_making_serves() {
         .await
         .expect("receive");
     assert_eq!(again.len(), 2, "a second, not the queue's ten minutes");
+}
+
+/// A call beside receiving that fails must not lose what was received.
+#[tokio::test]
+async fn what_is_received_arrives_though_the_queue_does_not_say_how_long_it_is_held() {
+    let mns = Mns::start().await;
+    let name = QueueName("hongbao-silent".into());
+    let body = Bytes::from_static(b"a");
+    let sent = mns.queue().send(&name, vec![body.clone()]).await;
+    sent.expect("send");
+    // Another process, which does not know the queue and may not ask.
+    let queue = mns.queue();
+    mns.refuse(|request| request.method() == Method::GET && request.uri().query().is_none());
+    let held = queue.receive(&name, 16, LEASE).await.expect("receive");
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].body, body);
+    let deleted = queue.delete(&name, &[held[0].receipt.clone()]).await;
+    deleted.expect("the receipt is the one that counts");
+    mns.refuse(|_| false);
+    let left = queue.counts(&name).await.expect("counts");
+    assert_eq!(left, QueueCounts::default());
+}
+
+#[tokio::test]
+async fn one_failure_keeps_no_other_message_from_being_released_or_deleted() {
+    let mns = Mns::start().await;
+    let queue = mns.queue();
+    let name = QueueName("hongbao-partly".into());
+    let long = Duration::from_secs(600);
+    // More than are released together, and more than one batch takes.
+    let bodies = (0..20_u8).map(|n| Bytes::from(vec![n])).collect();
+    queue.send(&name, bodies).await.expect("send");
+    let receipts = async |many: usize| {
+        let held = queue.receive(&name, many, long).await.expect("receive");
+        assert_eq!(held.len(), many);
+        let receipts = held.into_iter().map(|one| one.receipt);
+        receipts.collect::<Vec<_>>()
+    };
+    let counts = async || {
+        let counts = queue.counts(&name).await.expect("counts");
+        (counts.visible, counts.invisible)
+    };
+    let held = receipts(20).await;
+    mns.refuse_next(Method::PUT);
+    let released = queue.release(&name, &held).await;
+    assert!(released.is_err());
+    assert_eq!(counts().await, (19, 1));
+    let held = receipts(19).await;
+    mns.refuse_next(Method::DELETE);
+    let deleted = queue.delete(&name, &held).await;
+    assert!(deleted.is_err());
+    // The first batch of 16 is left, beside the one from above.
+    assert_eq!(counts().await, (0, 17));
 }
 
 #[tokio::test]

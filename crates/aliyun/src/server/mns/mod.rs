@@ -196,15 +196,20 @@ impl OfflineMns {
         if before >= self.settings.long_polls_max {
             end_ms = begun.ms;
         }
-        let waiters = self.waiters(name);
         loop {
-            // Listens before it looks, so that nothing is missed in between.
-            let mut woken = std::pin::pin!(waiters.notified());
-            woken.as_mut().enable();
             let now = self.now();
-            let next_ms = match lock(&self.store).receive(name, take, now)? {
-                Ok(reply) => return Ok(reply),
-                Err(next_ms) => next_ms.unwrap_or(u64::MAX),
+            let waiters;
+            let (next_ms, woken) = {
+                // Looks and begins to listen under one lock, so that nothing is missed in between:
+                // neither a message nor that the queue, and with it whom it wakes, is made anew.
+                let mut store = lock(&self.store);
+                match store.receive(name, take, now)? {
+                    Ok(reply) => return Ok(reply),
+                    Err(next_ms) => {
+                        waiters = self.waiters(name);
+                        (next_ms.unwrap_or(u64::MAX), waiters.notified())
+                    }
+                }
             };
             if now.ms >= end_ms {
                 return Err(Refusal::no_message());

@@ -241,14 +241,16 @@ impl Queue {
 
     /// The message whose handle counts now.
     fn find(&self, handle: &str) -> Result<u64> {
-        let inside = inside(handle).ok_or_else(|| {
+        if !is_well_formed(handle) {
             let message = "The receipt handle you provide is not valid.";
-            Refusal::new(Code::ReceiptHandleError, message)
-        })?;
-        let message = self.messages.get(&inside.message);
+            return Err(Refusal::new(Code::ReceiptHandleError, message));
+        }
+        let number = inside(handle).map(|inside| inside.message);
+        let number = number.ok_or_else(Refusal::no_message)?;
+        let message = self.messages.get(&number);
         let message = message.ok_or_else(Refusal::no_message)?;
         match message.handle.as_deref() == Some(handle) {
-            true => Ok(inside.message),
+            true => Ok(number),
             false => Err(Refusal::no_message()),
         }
     }
@@ -262,15 +264,33 @@ struct Inside {
     given: u64,
 }
 
-/// What a handle holds, if it has the form of one.
+/// What a handle of ours holds.
 fn inside(handle: &str) -> Option<Inside> {
-    let text = BASE64.decode(handle.strip_prefix("1-")?).ok()?;
-    let parts = str::from_utf8(&text).ok()?.split('-').map(str::parse);
-    let parts: Vec<u64> = parts.collect::<Result<_, _>>().ok()?;
-    let &[_queue, _until_s, message, given, _priority] = parts.as_slice() else {
+    let &[_queue, _until_s, message, given, _priority] = numbers(&decoded(handle)?)?.as_slice()
+    else {
         return None;
     };
     Some(Inside { message, given })
+}
+
+/// Whether a handle has the form of ours, or of one that was given elsewhere and so is of no
+/// message here: the service's are four numbers, those of the recordings 20 hexadecimal digits.
+fn is_well_formed(handle: &str) -> bool {
+    decoded(handle).is_some_and(|text| {
+        let recorded = text.len() == 20 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        recorded || numbers(&text).is_some_and(|numbers| matches!(numbers.len(), 4 | 5))
+    })
+}
+
+fn decoded(handle: &str) -> Option<String> {
+    let text = BASE64.decode(handle.strip_prefix("1-")?).ok()?;
+    String::from_utf8(text).ok()
+}
+
+/// The numbers that hyphens stand between.
+fn numbers(text: &str) -> Option<Vec<u64>> {
+    let numbers = text.split('-').map(str::parse);
+    numbers.collect::<Result<_, _>>().ok()
 }
 
 /// A number of seconds that is always set.

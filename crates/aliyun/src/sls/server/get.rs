@@ -75,7 +75,14 @@ impl Wanted {
             let message = format!("parameter {name} is missing");
             number(name)?.ok_or_else(|| Refusal::parameter(message))
         };
+        let query = get("query").unwrap_or_default();
+        // Rows are a matter of the statement's LIMIT, whatever else is sent: the vendor's Python
+        // SDK sends a line of -1.
+        let has_sql = query::split(&query).sql.is_some();
         let size = |name: &str, usual: usize| {
+            if has_sql {
+                return Ok(usual);
+            }
             let number = number(name)?.map_or(Ok(usual), usize::try_from);
             number.map_err(|_| Refusal::parameter(format!("{name} is negative")))
         };
@@ -83,10 +90,10 @@ impl Wanted {
         let mut wanted = Self {
             from: needed("from")?,
             to: needed("to")?,
-            query: get("query").unwrap_or_default(),
             topic: get("topic").unwrap_or_default(),
             line: size("line", LINES_MAX)?.min(LINES_MAX),
             offset: size("offset", 0)?,
+            query,
             reverse: flag("reverse"),
             power_sql: flag("powerSql"),
         };
@@ -170,6 +177,15 @@ impl Wanted {
         for row in relation.rows {
             let values = row.iter().map(sql::Value::to_string);
             rows.push(columns.iter().cloned().zip(values).collect());
+        }
+        // JSON has no two fields of one name: of columns of one name, the last counts.
+        for (at, name) in columns.clone().iter().enumerate().rev() {
+            if columns[at + 1..].contains(name) {
+                columns.remove(at);
+                for row in &mut rows {
+                    row.remove(at);
+                }
+            }
         }
         // Every row also says where and when it is from: nowhere, and the interval's start.
         for (name, value) in [

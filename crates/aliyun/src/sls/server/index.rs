@@ -1,12 +1,15 @@
 //! An index: which fields can be searched and selected, and how their text is cut into words.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::reply::Refusal;
-use crate::sls::query::sql::Value;
+use crate::sls::query::{
+    search::Pattern,
+    sql::{Value, glob},
+};
 
 /// A log store's index.
 #[derive(Debug)]
@@ -28,6 +31,9 @@ pub(super) struct Key {
     /// Statements may select it.
     #[serde(default)]
     pub(super) doc_value: bool,
+    /// Another name, by which statements may select it.
+    #[serde(default)]
+    alias: Option<String>,
     #[serde(flatten)]
     pub(super) words: Words,
     /// What the JSON holds that is indexed by its own, by its path: `a.b` is `b` within `a`.
@@ -68,6 +74,10 @@ pub(super) struct Words {
     token: Vec<String>,
     #[serde(rename = "caseSensitive", default)]
     case_sensitive: bool,
+    /// Chinese, which has nothing between words, is cut too: each character is a word, and words
+    /// that stand together in a pattern must stand together in the text.
+    #[serde(default)]
+    chn: bool,
 }
 
 #[derive(Deserialize)]
@@ -112,6 +122,23 @@ impl Index {
                 None => None,
             }
         })
+    }
+
+    /// The name of the field, or of the part of one, that a statement means by `name`: a field's own
+    /// name goes before an alias.
+    pub(super) fn selected<'a>(&'a self, name: &'a str) -> Cow<'a, str> {
+        if self.of(name).is_some() {
+            return name.into();
+        }
+        let meant = |key: &Key| key.alias.as_deref() == Some(name);
+        let field = |(field, key): (&'a String, &'a Key)| {
+            if meant(key) {
+                return Some(field.into());
+            }
+            let part = key.json_keys.iter().find(|(_, part)| meant(part));
+            part.map(|(path, _)| format!("{field}.{path}").into())
+        };
+        self.keys.iter().find_map(field).unwrap_or(name.into())
     }
 
     /// Says no to what is no index.
@@ -169,25 +196,57 @@ impl Words {
         Self {
             token: between.map(String::from).collect(),
             case_sensitive: false,
+            chn: false,
         }
     }
 
-    /// The words of `text`, where the characters of `keep` separate none.
-    pub(super) fn of(&self, text: &str, keep: &[char]) -> Vec<String> {
+    /// Whether all words of `pattern` are among those of `text`.
+    pub(super) fn find(&self, text: &str, pattern: &Pattern) -> bool {
+        let wild: &[char] = if pattern.quoted { &[] } else { &['*', '?'] };
+        let wanted = self.of(&pattern.text, wild);
+        let there = self.of(text, &[]);
+        let is_it = |word: &String, wanted: &String| {
+            word == wanted
+                || !pattern.quoted && glob(word, wanted, '*', '?')
+                || self.chn && wanted.starts_with(is_han) && word.contains(wanted.as_str())
+        };
+        let found = |wanted: &String| there.iter().any(|word| is_it(word, wanted));
+        !wanted.is_empty() && wanted.iter().all(found)
+    }
+
+    /// The words of `text`, where the characters of `keep` separate none. Chinese characters that
+    /// stand together are left together, for a pattern to be found within them.
+    fn of(&self, text: &str, keep: &[char]) -> Vec<String> {
         let separates = |c: char| {
             let mut buffer = [0; 4];
             let c_text: &str = c.encode_utf8(&mut buffer);
             !keep.contains(&c) && self.token.iter().any(|token| token == c_text)
         };
-        let words = text.split(separates).filter(|word| !word.is_empty());
+        let mut words: Vec<String> = Vec::new();
+        let mut last = None;
+        for c in text.chars() {
+            if separates(c) {
+                last = None;
+                continue;
+            }
+            let goes_on = last.is_some_and(|last| !self.chn || is_han(last) == is_han(c));
+            last = Some(c);
+            match words.last_mut().filter(|_| goes_on) {
+                Some(word) => word.push(c),
+                None => words.push(c.into()),
+            }
+        }
+        if !self.case_sensitive {
+            words
+                .iter_mut()
+                .for_each(|word| *word = word.to_lowercase());
+        }
         words
-            .map(|word| {
-                if self.case_sensitive {
-                    word.to_owned()
-                } else {
-                    word.to_lowercase()
-                }
-            })
-            .collect()
     }
+}
+
+/// Whether `c` is a Chinese character: a unified ideograph or one for compatibility.
+fn is_han(c: char) -> bool {
+    matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}')
+        || matches!(c, '\u{20000}'..='\u{323af}')
 }

@@ -64,15 +64,20 @@ impl<'a> Table<'a> {
         columns: Option<&[String]>,
     ) -> Result<Relation, SqlError> {
         let columns = columns.map_or_else(|| self.all_columns(rows), <[String]>::to_vec);
-        let kinds: Vec<Kind> = columns
-            .iter()
-            .map(|name| self.kind(name))
-            .collect::<Result<_, _>>()?;
-        let value = |row: &Row, (name, kind): (&String, &Kind)| {
+        let field = |column: &String| {
+            let name = match self.index {
+                Some(index) if !reserved(column) => index.selected(column).into_owned(),
+                _ => column.clone(),
+            };
+            let kind = self.kind(&name)?;
+            Ok((name, kind))
+        };
+        let fields: Vec<(String, Kind)> = columns.iter().map(field).collect::<Result<_, _>>()?;
+        let value = |row: &Row, (name, kind): &(String, Kind)| {
             self.text(row, name)
                 .map_or(Value::Null, |text| kind.value(&text))
         };
-        let row = |row: &&Row| columns.iter().zip(&kinds).map(|c| value(row, c)).collect();
+        let row = |row: &&Row| fields.iter().map(|field| value(row, field)).collect();
         Ok(Relation {
             rows: rows.iter().map(row).collect(),
             columns,
@@ -143,19 +148,6 @@ fn part_of_json(text: &str, path: &str) -> Option<String> {
 /// One row of a table.
 pub(super) struct Cells<'a>(pub(super) &'a Table<'a>, pub(super) &'a Row);
 
-/// Whether all words of `pattern` are among those of `text`.
-fn has_words(words: &Words, text: &str, pattern: &Pattern) -> bool {
-    let wild: &[char] = if pattern.quoted { &[] } else { &['*', '?'] };
-    let wanted = words.of(&pattern.text, wild);
-    let there = words.of(text, &[]);
-    let found = |wanted: &String| {
-        there
-            .iter()
-            .any(|word| word == wanted || !pattern.quoted && glob(word, wanted, '*', '?'))
-    };
-    !wanted.is_empty() && wanted.iter().all(found)
-}
-
 impl Fields for Cells<'_> {
     fn anywhere(&self, pattern: &Pattern) -> bool {
         let Self(table, row) = self;
@@ -165,12 +157,12 @@ impl Fields for Cells<'_> {
                 line: None, keys, ..
             }) => fields.any(|(name, value)| {
                 let key = keys.get(&**name).filter(|key| !key.kind.is_number());
-                key.is_some_and(|key| has_words(&key.words, value, pattern))
+                key.is_some_and(|key| key.words.find(value, pattern))
             }),
             Some(Index {
                 line: Some(words), ..
-            }) => fields.any(|(_, value)| has_words(words, value, pattern)),
-            None => fields.any(|(_, value)| has_words(&table.usual, value, pattern)),
+            }) => fields.any(|(_, value)| words.find(value, pattern)),
+            None => fields.any(|(_, value)| table.usual.find(value, pattern)),
         }
     }
 
@@ -190,8 +182,8 @@ impl Fields for Cells<'_> {
                 let wanted = kind.value(&pattern.text);
                 wanted != Value::Null && kind.value(&text) == wanted
             }
-            Some(field) => has_words(field.words, &text, pattern),
-            None => has_words(&table.usual, &text, pattern),
+            Some(field) => field.words.find(&text, pattern),
+            None => table.usual.find(&text, pattern),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Shipping through a service that fails, and what it has counted in the end.
 
+mod counting;
 mod shipping;
 mod spooling;
 

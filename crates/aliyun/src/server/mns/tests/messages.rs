@@ -147,6 +147,24 @@ async fn who_waits_is_woken_by_a_message_or_by_its_return() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_while_the_queue_is_made_anew_is_woken_by_its_messages() {
+    let bench = Arc::new(Bench::new());
+    bench.queue("").await;
+    let (waiter, begun) = (bench.clone(), Instant::now());
+    let waiting = tokio::spawn(async move {
+        let answer = waiter.receive("waitseconds=30").await;
+        (answer.status, begun.elapsed().as_millis())
+    });
+    after(1.0).await;
+    // Nobody else runs between these two: the waiter never sees that there was no queue.
+    bench.call("DELETE", "/queues/q", "").await;
+    bench.queue("").await;
+    after(1.0).await;
+    bench.send_bodies(&["a"]).await;
+    assert_eq!(waiting.await.expect("no panic"), (200, 2_000));
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_who_wait_are_answered_at_once() {
     let bench = Arc::new(Bench::with(|settings| settings.long_polls_max = 1));
     bench.queue("").await;
@@ -208,14 +226,16 @@ async fn a_batch_fails_in_part_or_as_a_whole() {
         let handles: String = handles.iter().map(handle).collect();
         format!("<ReceiptHandles>{handles}</ReceiptHandles>")
     };
-    let body = handles(&[one, "nonsense", one, other]);
+    // One of the service's own is well-formed, and of no message here.
+    let elsewhere = "1-ODU4OTkzNDU5My0xNDQ1OTk4Mjc5LTEtOA==";
+    let body = handles(&[one, "nonsense", one, elsewhere, other]);
     let part = bench.call("DELETE", "/queues/q/messages", &body).await;
     assert_eq!(part.status, 404);
     assert_eq!(
         part.all("ErrorCode"),
-        ["ReceiptHandleError", "MessageNotExist"]
+        ["ReceiptHandleError", "MessageNotExist", "MessageNotExist"]
     );
-    assert_eq!(part.all("ReceiptHandle"), ["nonsense", one]);
+    assert_eq!(part.all("ReceiptHandle"), ["nonsense", one, elsewhere]);
     assert_eq!(bench.counts().await, [2, 0, 0]);
 }
 

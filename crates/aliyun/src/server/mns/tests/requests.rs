@@ -146,8 +146,13 @@ async fn what_is_wrong_with_targets_is_named_by_its_code() {
     let messages = "/queues/q/messages";
     let with = |query: &str| format!("{messages}?{query}");
     let (handle, no_handle) = (with("ReceiptHandle=1-MQ=="), with("ReceiptHandle=1-"));
+    let garbage = with("ReceiptHandle=garbage");
     // `1-1795381118-9-10-8`: the form of a handle, of a message that there is not.
     let of_nothing = with("ReceiptHandle=1-MS0xNzk1MzgxMTE4LTktMTAtOA==");
+    // Of other queues than ours: as the service gives them (`8589934593-1445998279-1-8`), and as
+    // they were recorded (`e15c2ea179a94ce08877`).
+    let of_the_service = with("ReceiptHandle=1-ODU4OTkzNDU5My0xNDQ1OTk4Mjc5LTEtOA==");
+    let recorded = with("ReceiptHandle=1-ZTE1YzJlYTE3OWE5NGNlMDg4Nzc=");
     let waits = [with("waitseconds=31"), with("waitseconds=-1")];
     let numbers = [with("numOfMessages=17"), with("numOfMessages=0")];
     let cases = [
@@ -167,6 +172,9 @@ async fn what_is_wrong_with_targets_is_named_by_its_code() {
         ("DELETE", &handle, "", 400, "ReceiptHandleError"),
         ("DELETE", &no_handle, "", 400, "ReceiptHandleError"),
         ("DELETE", &of_nothing, "", 404, "MessageNotExist"),
+        ("DELETE", &of_the_service, "", 404, "MessageNotExist"),
+        ("DELETE", &recorded, "", 404, "MessageNotExist"),
+        ("DELETE", &garbage, "", 400, "ReceiptHandleError"),
         ("GET", &waits[0], "", 400, "InvalidArgument"),
         ("GET", &waits[1], "", 400, "InvalidArgument"),
         ("GET", &numbers[0], "", 400, "InvalidArgument"),

@@ -14,10 +14,21 @@ const DEPTH_MAX: usize = 48;
 const OPERATORS_MAX: usize = 250;
 
 /// Words that cannot be names unless they are quoted.
-const RESERVED: [&str; 28] = [
+const RESERVED: [&str; 30] = [
     "select", "distinct", "from", "where", "group", "by", "having", "order", "limit", "offset",
     "as", "and", "or", "not", "in", "between", "like", "is", "case", "when", "then", "else", "end",
-    "asc", "desc", "union", "join", "on",
+    "asc", "desc", "union", "join", "on", "over", "escape",
+];
+/// Words that mean something to the service and nothing here.
+const UNSUPPORTED: [&str; 8] = [
+    "with",
+    "union",
+    "intersect",
+    "except",
+    "join",
+    "over",
+    "nulls",
+    "escape",
 ];
 
 /// Reads a statement.
@@ -47,6 +58,11 @@ pub(super) struct Parser {
 }
 
 fn unexpected(token: &Token) -> SqlError {
+    if let Token::Word(word) = token
+        && is_among(&UNSUPPORTED, word)
+    {
+        return SqlError::new(format!("`{word}` is not supported"));
+    }
     let shown = match token {
         Token::Word(text) | Token::Quoted(text) | Token::Text(text) => text.clone(),
         Token::Int(int) => int.to_string(),
@@ -101,7 +117,7 @@ impl Parser {
     pub(super) fn name(&mut self) -> Option<String> {
         let name = match self.peek()? {
             Token::Quoted(name) => name.clone(),
-            Token::Word(word) if !is_reserved(word) => word.clone(),
+            Token::Word(word) if !is_among(&RESERVED, word) => word.clone(),
             _ => return None,
         };
         self.at += 1;
@@ -294,10 +310,8 @@ impl Parser {
     }
 }
 
-fn is_reserved(word: &str) -> bool {
-    RESERVED
-        .iter()
-        .any(|reserved| word.eq_ignore_ascii_case(reserved))
+fn is_among(words: &[&str], word: &str) -> bool {
+    words.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
 /// The type that `name` names.

@@ -94,7 +94,13 @@ fn answer(
         pairs
             .map(|((a, b), (_, descending))| {
                 let order = a.order(b);
-                if *descending { order.reverse() } else { order }
+                // Nulls are last in both directions.
+                let known = *a != Value::Null && *b != Value::Null;
+                if *descending && known {
+                    order.reverse()
+                } else {
+                    order
+                }
             })
             .find(|order| order.is_ne())
             .unwrap_or(Ordering::Equal)

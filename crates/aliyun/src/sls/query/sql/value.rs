@@ -80,15 +80,39 @@ impl Value {
         }
     }
 
-    /// An order of all values: nulls last, whatever cannot be compared by its text.
+    /// An order of all values, such that sorting cannot contradict itself: truth before numbers
+    /// before text, nulls last. Only numbers are compared as numbers.
     pub(crate) fn order(&self, other: &Self) -> Ordering {
         match (self, other) {
-            (Self::Null, Self::Null) => Ordering::Equal,
-            (Self::Null, _) => Ordering::Greater,
-            (_, Self::Null) => Ordering::Less,
-            (a, b) => a
-                .compare(b)
-                .unwrap_or_else(|| a.to_string().cmp(&b.to_string())),
+            (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (a, b) => match (a.ordered_number(), b.ordered_number()) {
+                (Some((a, a_whole)), Some((b, b_whole))) => {
+                    let order = a.partial_cmp(&b);
+                    // What is not a number is above all that are.
+                    let order = order.unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()));
+                    order.then(a_whole.cmp(&b_whole))
+                }
+                _ => a.rank().cmp(&b.rank()),
+            },
+        }
+    }
+
+    /// A number's order: as a float, and among whole numbers of the same float, exactly.
+    const fn ordered_number(&self) -> Option<(f64, i64)> {
+        match self {
+            Self::Int(value) => Some((*value as f64, *value)),
+            Self::Float(value) => Some((*value, *value as i64)),
+            Self::Null | Self::Bool(_) | Self::Text(_) => None,
+        }
+    }
+
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Bool(_) => 0,
+            Self::Int(_) | Self::Float(_) => 1,
+            Self::Text(_) => 2,
+            Self::Null => 3,
         }
     }
 

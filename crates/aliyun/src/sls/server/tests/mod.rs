@@ -1,5 +1,6 @@
 //! The offline server: recordings of the vendor's clients replayed, and what they do not cover.
 
+mod indexes;
 mod operations;
 mod replay;
 

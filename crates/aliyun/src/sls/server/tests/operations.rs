@@ -6,13 +6,13 @@ use serde_json::json;
 use super::*;
 use crate::sls::proto::{Content, Log, LogGroup, LogTag, compress};
 
-const INDEX: &str = r#"{"line": {"token": [" ", ":", ","], "caseSensitive": false},
+pub(super) const INDEX: &str = r#"{"line": {"token": [" ", ":", ","], "caseSensitive": false},
     "keys": {"outcome": {"type": "text", "doc_value": true, "token": [" "]},
              "weight": {"type": "long", "doc_value": true},
              "latency": {"type": "double", "doc_value": true},
              "hidden": {"type": "long"}}}"#;
 
-fn server_with_store(options: SlsServerOptions) -> SlsServer {
+pub(super) fn server_with_store(options: SlsServerOptions) -> SlsServer {
     let server = open(options);
     assert_eq!(
         ask(&server, "POST", "/", br#"{"projectName": "rain"}"#).0,
@@ -23,7 +23,7 @@ fn server_with_store(options: SlsServerOptions) -> SlsServer {
     server
 }
 
-fn put(server: &SlsServer, group: &LogGroup) -> (u16, Json) {
+pub(super) fn put(server: &SlsServer, group: &LogGroup) -> (u16, Json) {
     let raw = group.encode_to_vec();
     let further = [
         ("content-type", "application/x-protobuf"),
@@ -34,7 +34,9 @@ fn put(server: &SlsServer, group: &LogGroup) -> (u16, Json) {
     ask_with(server, asked, &further, &compress(&raw))
 }
 
-fn group(logs: impl IntoIterator<Item = (i64, [(&'static str, &'static str); 3])>) -> LogGroup {
+pub(super) fn group(
+    logs: impl IntoIterator<Item = (i64, [(&'static str, &'static str); 3])>,
+) -> LogGroup {
     let log = |(time, fields): (i64, [(&str, &str); 3])| {
         Log::new(u32::try_from(time).expect("after 1970"), fields)
     };
@@ -50,7 +52,7 @@ fn group(logs: impl IntoIterator<Item = (i64, [(&'static str, &'static str); 3])
     }
 }
 
-fn some_grabs() -> LogGroup {
+pub(super) fn some_grabs() -> LogGroup {
     group([
         (
             RECORDED - 90,
@@ -71,7 +73,7 @@ fn some_grabs() -> LogGroup {
     ])
 }
 
-fn get(server: &SlsServer, query: &str) -> (u16, Json) {
+pub(super) fn get(server: &SlsServer, query: &str) -> (u16, Json) {
     let body = json!({"from": RECORDED - 100, "to": RECORDED, "query": query, "line": 100});
     let body = body.to_string();
     let further = [("accept-encoding", "lz4")];
@@ -80,7 +82,7 @@ fn get(server: &SlsServer, query: &str) -> (u16, Json) {
 }
 
 /// How many logs a search finds, or why none.
-fn found(server: &SlsServer, search: &str) -> Result<usize, String> {
+pub(super) fn found(server: &SlsServer, search: &str) -> Result<usize, String> {
     let reply = get(server, search);
     match reply.1["meta"]["count"].as_u64() {
         Some(count) => Ok(count as usize),
@@ -89,119 +91,30 @@ fn found(server: &SlsServer, search: &str) -> Result<usize, String> {
 }
 
 #[test]
-fn parts_of_json_are_fields_of_their_own_where_the_index_says() {
+fn a_statement_has_its_limit_and_neither_line_nor_offset() {
     let server = server_with_store(options());
-    let index = r#"{"keys": {
-        "request": {"type": "json", "doc_value": true, "token": [" ", ",", ":"], "index_all": true,
-            "json_keys": {"status": {"type": "long", "doc_value": true},
-                          "user.name": {"type": "text", "doc_value": true}}},
-        "plain": {"type": "json", "doc_value": true}}}"#;
-    assert_eq!(
-        ask(&server, "POST", "/logstores/grabs/index", index.as_bytes()).0,
-        200
-    );
-    let request = r#"{"status": 429, "user": {"name": "An"}, "path": "/grab now"}"#;
-    let none = [
-        ("request", "no JSON"),
-        ("plain", r#"{"status": 1}"#),
-        ("x", "y"),
-    ];
-    let logs = group([
-        (
-            RECORDED - 9,
-            [("request", request), ("plain", "{}"), ("x", "y")],
-        ),
-        (RECORDED - 8, none),
-    ]);
-    assert_eq!(put(&server, &logs), (200, Json::Null));
-    for (search, expected) in [
-        ("request.status: 429", 1),
-        ("request.status > 400", 1),
-        ("request.status > 429", 0),
-        ("request.user.name: an", 1),
-        ("request.path: now", 1),
-        ("request.nothing: *", 0),
-        ("request: JSON", 1),
-    ] {
-        assert_eq!(found(&server, search), Ok(expected), "{search}");
-    }
-    for search in ["plain.status: 1", "x.y: 1", "request.path > 1"] {
-        let refused = Err("ParameterInvalid".to_owned());
-        assert_eq!(found(&server, search), refused, "{search}");
-    }
-    let sum = r#"request.status: * | select "request.user.name" as name, sum("request.status") as n group by name"#;
-    let rows = get(&server, sum).1["data"].clone();
-    assert_eq!(
-        (&rows[0]["name"], &rows[0]["n"]),
-        (&json!("An"), &json!("429"))
-    );
-    // Only indexed by `index_all`, it can be searched and not selected.
-    let unselected = get(&server, r#"* | select "request.path" as p"#);
-    assert_eq!(code(&unselected), (400, "ParameterInvalid"));
-}
-
-#[test]
-fn searches_follow_the_index() {
-    let server = server_with_store(options());
-    let index = ask(&server, "POST", "/logstores/grabs/index", INDEX.as_bytes());
-    assert_eq!(index, (200, Json::Null));
-    assert_eq!(put(&server, &some_grabs()), (200, Json::Null));
-    for (search, expected) in [
-        ("", 3),
-        ("*", 3),
-        ("missed", 2),
-        ("MISSED", 2),
-        ("outcome: missed", 2),
-        ("outcome: miss*", 2),
-        ("outcome: \"miss*\"", 0),
-        ("outcome: \"missed sold_out\"", 1),
-        ("not outcome: missed", 1),
-        ("weight: 7 or weight: 1", 2),
-        ("weight >= 7", 2),
-        ("weight in (7 12]", 1),
-        ("latency < 1.6", 1),
-        ("hidden: 3", 1),
-        ("hidden: *", 1),
-        ("__topic__: t and __source__: 10.0.0.1", 3),
-        ("__tag__:pod: web-1", 3),
-        ("__tag__:pod: web-2", 0),
-    ] {
-        assert_eq!(found(&server, search), Ok(expected), "{search}");
-    }
-    for search in ["other: 1", "outcome > 3", "outcome:", "weight > x"] {
-        let refused = Err("ParameterInvalid".to_owned());
-        assert_eq!(found(&server, search), refused, "{search}");
-    }
-}
-
-#[test]
-fn statements_follow_the_index() {
-    let server = server_with_store(options());
-    ask(&server, "POST", "/logstores/grabs/index", INDEX.as_bytes());
     put(&server, &some_grabs());
-    let rows = |sql: &str| get(&server, &format!("* | {sql}")).1["data"].clone();
-    let from = (RECORDED - 100).to_string();
-    assert_eq!(
-        rows("select outcome, sum(weight) as n group by outcome order by n desc"),
-        json!([
-            {"outcome": "Missed sold_out", "n": "12", "__source__": "", "__time__": from},
-            {"outcome": "missed", "n": "7", "__source__": "", "__time__": from},
-            {"outcome": "won", "n": "1", "__source__": "", "__time__": from},
-        ])
+    let count = |query: &str| {
+        let (from, to) = (RECORDED - 100, RECORDED);
+        let body = json!({"from": from, "to": to, "query": query, "line": -1, "offset": 2});
+        let asked = ("POST", "/logstores/grabs/logs");
+        let reply = ask_with(&server, asked, &[], body.to_string().as_bytes());
+        (reply.0, reply.1["meta"]["count"].as_u64())
+    };
+    assert_eq!(count("* | select outcome"), (200, Some(3)));
+    assert_eq!(count("* | select outcome limit 2"), (200, Some(2)));
+    assert_eq!(count("*"), (400, None));
+    let target = format!(
+        "/logstores/grabs?type=log&from={}&to={RECORDED}&line=-1&offset=2&query={}",
+        RECORDED - 100,
+        "*%7Cselect%20weight%20order%20by%20weight%20desc%20limit%202"
     );
+    let (status, rows) = ask(&server, "GET", &target, b"");
+    assert_eq!(status, 200, "{rows}");
     assert_eq!(
-        rows("select avg(latency) as l, max(__time__) as __time__"),
-        json!([{"l": "1.75", "__time__": (RECORDED - 29).to_string(), "__source__": ""}])
+        (&rows[0]["weight"], &rows[1]["weight"], &rows[2]),
+        (&json!("7"), &json!("12"), &Json::Null)
     );
-    for sql in [
-        "select hidden",
-        "select other",
-        "select",
-        "select sum(weight",
-    ] {
-        let reply = get(&server, &format!("* | {sql}"));
-        assert_eq!(code(&reply), (400, "ParameterInvalid"), "{sql}");
-    }
 }
 
 #[test]
