@@ -297,7 +297,6 @@ await step('the winner is found by the presented code and redeemed', async () =>
     return fetch(`${path}/winners/${packet}/redeem`, { method: 'POST' }).then(({ status }) => ({ status }));
   }, `/monitor/api/campaigns/${campaign}`);
   assert.equal(status, 200);
-  await desk.waitForTimeout(3_000);
   await desk.getByRole('dialog').getByRole('button', { name: 'Redeem' }).click();
   await desk.getByText('had been redeemed already').waitFor();
   await look(desk, 'winners');

@@ -372,8 +372,9 @@ function monitorAnswer(method, [what, id, action, packet], url, body) {
     case 'winners': {
       if (packet) {
         const win = c.wins.find((one) => one.packet === packet);
+        const repeated = win.redeemed_at !== null;
         win.redeemed_at ??= iso(Date.now());
-        return [200, win];
+        return [200, { ...win, repeated }];
       }
       const code = url.searchParams.get('code');
       const q = url.searchParams.get('q') ?? '';

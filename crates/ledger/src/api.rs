@@ -185,7 +185,7 @@ pub trait Ledger: Send + Sync + 'static {
     async fn winners(&self, campaign: CampaignNo, query: &WinnersQuery) -> Result<Vec<Winner>>;
 
     /// Redeems a claimed packet; a repeat gives the first time again. `None`: not claimed.
-    async fn redeem(&self, campaign: CampaignNo, packet: PacketId) -> Result<Option<Winner>>;
+    async fn redeem(&self, campaign: CampaignNo, packet: PacketId) -> Result<Option<Redeemed>>;
 
     /// Whether a claim of this id is there, for tests and support.
     async fn has_claim(&self, campaign: CampaignNo, id: ClaimId) -> Result<bool>;

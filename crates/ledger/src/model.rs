@@ -360,6 +360,36 @@ pub struct Winner {
     pub redeemed_at: Option<Timestamp>,
 }
 
+/// A packet that is redeemed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redeemed {
+    /// Whose it is, and since when it is redeemed.
+    pub winner: Winner,
+    /// Whether somebody had redeemed it before this call.
+    pub repeated: bool,
+}
+
+impl Redeemed {
+    /// By this call, at `at`.
+    pub(crate) fn now(winner: Winner, at: Timestamp) -> Self {
+        Self {
+            winner: Winner {
+                redeemed_at: Some(at),
+                ..winner
+            },
+            repeated: false,
+        }
+    }
+
+    /// By an earlier call.
+    pub(crate) fn before(winner: Winner) -> Self {
+        Self {
+            winner,
+            repeated: true,
+        }
+    }
+}
+
 /// Which winners, and how many.
 #[derive(Clone, Debug, Default)]
 pub struct WinnersQuery {

@@ -211,6 +211,11 @@ export interface Winner {
   redeemed_at: string | null;
 }
 
+export interface Redeemed extends Winner {
+  /** Whether somebody had redeemed it before: it is not to be paid out again. */
+  repeated: boolean;
+}
+
 export interface WinnersPage {
   winners: Winner[];
   next_cursor: string | null;
@@ -342,7 +347,7 @@ export const winners = (
 export const winnersCsvUrl = (id: string) => campaignPath(id, '/winners?format=csv');
 
 export const redeem = (id: string, packet: string) =>
-  request<Winner>(campaignPath(id, `/winners/${part(packet)}/redeem`), { method: 'POST' });
+  request<Redeemed>(campaignPath(id, `/winners/${part(packet)}/redeem`), { method: 'POST' });
 
 export const stats = (id: string, range: { from?: string; to?: string; step?: number }) =>
   request<Stats>(campaignPath(id, `/stats${query(range)}`), { timeoutMs: 20_000 });

@@ -152,12 +152,15 @@ pub async fn a_packet_is_redeemed_once(bench: Bench) {
     let (ledger, no) = (&rain.ledger, rain.campaign.no);
     let win: Win = rain.win("ann", 2).await;
     let first = ledger.redeem(no, win.packet).await.unwrap().unwrap();
-    assert!(first.redeemed_at.is_some_and(|at| at >= win.claimed_at));
-    assert_eq!((first.user.as_str(), &first.win), ("ann", &win));
+    assert!(!first.repeated);
+    let winner = first.winner;
+    assert!(winner.redeemed_at.is_some_and(|at| at >= win.claimed_at));
+    assert_eq!((winner.user.as_str(), &winner.win), ("ann", &win));
     bench.clock.turn(100);
     let again = ledger.redeem(no, win.packet).await.unwrap().unwrap();
-    assert_eq!(again, first);
-    assert_eq!(ledger.wins(no, &user("ann")).await.unwrap(), [first]);
+    assert!(again.repeated);
+    assert_eq!(again.winner, winner);
+    assert_eq!(ledger.wins(no, &user("ann")).await.unwrap(), [winner]);
     let unclaimed = PacketId { wave: 1, index: 3 };
     assert_eq!(ledger.redeem(no, unclaimed).await.unwrap(), None);
 }

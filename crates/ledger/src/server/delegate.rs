@@ -13,7 +13,7 @@ use super::{
 use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
     Claimed, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign, NewUser,
-    NodeId, Once, Organiser, Refund, Seen, TopUpRefused, Totals, User, Wave, Win, Winner,
+    NodeId, Once, Organiser, Redeemed, Refund, Seen, TopUpRefused, Totals, User, Wave, Win, Winner,
     WinnersQuery, api::Result, issue::Closes,
 };
 
@@ -182,7 +182,7 @@ impl Ledger for ServerLedger {
         done!(wins::page(&self.inner, campaign, query))
     }
 
-    async fn redeem(&self, campaign: CampaignNo, packet: PacketId) -> Result<Option<Winner>> {
+    async fn redeem(&self, campaign: CampaignNo, packet: PacketId) -> Result<Option<Redeemed>> {
         done!(wins::redeem(&self.inner, campaign, packet))
     }
 

@@ -11,7 +11,7 @@ use super::{
     sql::Conn,
     value::{Row, Value, values},
 };
-use crate::{CampaignNo, Win, Winner, WinnersQuery, codec, search};
+use crate::{CampaignNo, Redeemed, Win, Winner, WinnersQuery, codec, search};
 
 /// The columns of a [`Win`], in the order that [`win`] reads them.
 macro_rules! columns {
@@ -161,7 +161,7 @@ pub(super) async fn redeem(
     inner: &Inner,
     campaign: CampaignNo,
     packet: PacketId,
-) -> Result<Option<Winner>, Fail> {
+) -> Result<Option<Redeemed>, Fail> {
     let mut tx = inner.begin().await?;
     let sql = select_winners!("campaign_no = ? AND wave = ? AND idx = ? FOR UPDATE");
     let values = values![campaign.0, packet.wave, packet.index];
@@ -170,7 +170,7 @@ pub(super) async fn redeem(
         Some(found) if found.redeemed_at.is_none() => found,
         other => {
             tx.rollback().await?;
-            return Ok(other);
+            return Ok(other.map(Redeemed::before));
         }
     };
     let redeemed_at = inner.now();
@@ -179,10 +179,7 @@ pub(super) async fn redeem(
     tx.execute(sql, &values![at, campaign.0, packet.wave, packet.index])
         .await?;
     tx.commit().await?;
-    Ok(Some(Winner {
-        redeemed_at: Some(redeemed_at),
-        ..found
-    }))
+    Ok(Some(Redeemed::now(found, redeemed_at)))
 }
 
 /// See [`crate::Ledger::has_claim`]. Reads the whole campaign: claims have no index by id.

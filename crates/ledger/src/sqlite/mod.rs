@@ -53,7 +53,7 @@ pub use self::{
 use crate::{
     AuditSnapshot, BundleKey, Campaign, CampaignNo, CampaignPatch, Change, ClaimAsk, ClaimError,
     Claimed, Counts, Durability, Gap, Idempotency, Imported, Lead, Ledger, NewCampaign, NewUser,
-    NodeId, Once, Organiser, Refund, Seen, TopUpRefused, Totals, User, Wave, Win, Winner,
+    NodeId, Once, Organiser, Redeemed, Refund, Seen, TopUpRefused, Totals, User, Wave, Win, Winner,
     WinnersQuery, api::Result, issue::Closes,
 };
 
@@ -239,7 +239,7 @@ impl Ledger for SqliteLedger {
         self.answer(wins::page(&self.inner, campaign, query).await)
     }
 
-    async fn redeem(&self, campaign: CampaignNo, packet: PacketId) -> Result<Option<Winner>> {
+    async fn redeem(&self, campaign: CampaignNo, packet: PacketId) -> Result<Option<Redeemed>> {
         self.answer(wins::redeem(&self.inner, campaign, packet).await)
     }
 

@@ -5,7 +5,8 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{fault::Fail, open::Inner, packed};
 use crate::{
-    CampaignNo, Seen, Win, Winner, WinnersQuery, api::Result as LedgerResult, codec, search,
+    CampaignNo, Redeemed, Seen, Win, Winner, WinnersQuery, api::Result as LedgerResult, codec,
+    search,
 };
 
 /// The columns of a [`Win`], in the order that [`win`] reads them.
@@ -192,7 +193,7 @@ pub(super) async fn redeem(
     inner: &Inner,
     campaign: CampaignNo,
     packet: PacketId,
-) -> Result<Option<Winner>, Fail> {
+) -> Result<Option<Redeemed>, Fail> {
     let mut write = inner.writer.begin().await?;
     let Some(found) = claimed(write.conn(), campaign, packet).await? else {
         write.rollback().await?;
@@ -200,7 +201,7 @@ pub(super) async fn redeem(
     };
     if found.redeemed_at.is_some() {
         write.rollback().await?;
-        return Ok(Some(found));
+        return Ok(Some(Redeemed::before(found)));
     }
     let redeemed_at = inner.now();
     sqlx::query(
@@ -214,10 +215,7 @@ pub(super) async fn redeem(
     .execute(write.conn())
     .await?;
     write.commit(1).await?;
-    Ok(Some(Winner {
-        redeemed_at: Some(redeemed_at),
-        ..found
-    }))
+    Ok(Some(Redeemed::now(found, redeemed_at)))
 }
 
 async fn claimed(

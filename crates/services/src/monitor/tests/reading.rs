@@ -180,7 +180,10 @@ async fn winners_come_in_pages_and_redeem_once() {
     let first = redeem("1-2").await.json();
     assert!(first["redeemed_at"].is_string());
     bench.clock.forward_seconds(10);
-    assert_eq!(redeem("1-2").await.json(), first);
+    assert_eq!(first["repeated"], false);
+    let again = redeem("1-2").await.json();
+    assert_eq!(again["repeated"], true);
+    assert_eq!(again["redeemed_at"], first["redeemed_at"]);
     for packet in ["1-4", "9-9", "x", "0-1"] {
         assert_eq!(redeem(packet).await.refusal(), (404, "no_such_win".into()));
     }
