@@ -2,8 +2,8 @@
 //! contract. They must never reach into the crates' insides; what can be tested there, is.
 //!
 //! # Layout
-//! - [`server`], [`client`], [`sample`]: start, kill and stop the binary; talk to it; what is
-//!   sent.
+//! - [`server`], [`client`], [`sample`], [`until`]: start, kill and stop the binary; talk to it;
+//!   what is sent; waiting.
 //! - [`walk`], [`grabs`], [`organiser`], [`winners`], [`users`], [`identity`], [`events`],
 //!   [`free_no`]: the contract, call by call.
 //! - [`terms`], [`refusals`], [`roles`], [`wire`]: what is refused, to whom, and rubbish on the wire.
@@ -33,6 +33,7 @@ mod sample;
 mod server;
 mod services;
 mod terms;
+mod until;
 mod users;
 mod walk;
 mod watching;
