@@ -12,12 +12,13 @@
 //! - [`mns`]: the queue on the cloud's message service, offline.
 //! - [`autoscale`]: the scaler's process.
 //! - [`backup`]: a backup under load, and what is restored from it.
-//! - [`crash`]: kill -9 under load, and the books afterwards.
+//! - [`crash`]: kill -9 under load, and the books afterwards; [`counts`]: the counts afterwards.
 //! - [`docs`]: the documents name only what exists; [`watching`]: so do the dashboard and the alerts.
 
 mod autoscale;
 mod backup;
 mod client;
+mod counts;
 mod crash;
 mod docs;
 mod events;
