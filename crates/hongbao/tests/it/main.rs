@@ -12,7 +12,8 @@
 //! - [`mns`]: the queue on the cloud's message service, offline.
 //! - [`autoscale`]: the scaler's process.
 //! - [`backup`]: a backup under load, and what is restored from it.
-//! - [`crash`]: kill -9 under load, and the books afterwards; [`counts`]: the counts afterwards.
+//! - [`crash`]: kill -9 under load, and the books afterwards; [`counts`]: the counts afterwards;
+//!   [`full_disk`]: a disk without room.
 //! - [`docs`]: the documents name only what exists; [`watching`]: so do the dashboard and the alerts.
 
 mod autoscale;
@@ -23,6 +24,7 @@ mod crash;
 mod docs;
 mod events;
 mod free_no;
+mod full_disk;
 mod grabs;
 mod identity;
 mod mns;

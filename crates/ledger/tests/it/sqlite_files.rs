@@ -4,7 +4,6 @@ use std::{
     fs::File,
     os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::Path,
-    process::Command,
     sync::Arc,
 };
 
@@ -15,6 +14,7 @@ use ledger::{
 };
 use rules::{Clock as _, WinLimit};
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+use testkit::SmallDisk;
 
 use crate::sqlite::past_the_ledger;
 
@@ -260,45 +260,10 @@ fn all_won(results: &[ClaimResult]) {
     }
 }
 
-/// A file system of a fixed size. Needs the right to mount: root's, or that of a `sudo` which does
-/// not ask.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new() -> Self {
-        let disk = tempfile::tempdir().unwrap();
-        let mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs"];
-        assert!(
-            as_root(&mount, disk.path()),
-            "no small file system can be mounted: this test needs root, or sudo without a password"
-        );
-        Self(disk)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = as_root(&["umount", "-l"], self.0.path());
-        assert!(unmounted || std::thread::panicking());
-    }
-}
-
-/// Whether `command FOLDER` succeeds, as it is or with `sudo`.
-fn as_root(command: &[&str], folder: &Path) -> bool {
-    let run = |words: &[&str]| {
-        let done = Command::new(words[0])
-            .args(&words[1..])
-            .arg(folder)
-            .output();
-        done.is_ok_and(|output| output.status.success())
-    };
-    run(command) || run(&[&["sudo", "--non-interactive"], command].concat())
-}
-
 #[tokio::test]
 async fn a_full_disk_gives_nothing_keeps_everything_and_recovers() {
-    let disk = SmallDisk::new();
-    let folder = disk.0.path();
+    let disk = SmallDisk::new(2);
+    let folder = disk.path();
     let clock = Arc::new(TurnedClock::default());
     let ledger = open(folder, &clock).await;
     let rain = Rain::open(&bench(&ledger, &clock), 20_000, WinLimit::ONE).await;
@@ -309,8 +274,7 @@ async fn a_full_disk_gives_nothing_keeps_everything_and_recovers() {
             .collect();
         rain.ledger.claim(0, &asks).await
     };
-    let ballast = folder.join("ballast");
-    std::fs::write(&ballast, vec![0; 256 * 1024]).unwrap();
+    let ballast = disk.ballast(256);
     let refused = loop {
         match claim(answered + 1).await {
             Ok(claimed) => all_won(&claimed.results),
