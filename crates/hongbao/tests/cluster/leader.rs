@@ -1,5 +1,4 @@
-//! The monitor that leads is killed: the other takes over. How soon is printed; docs/ promises ten
-//! seconds.
+//! The monitor that leads is killed: the other takes over; how soon is printed.
 
 use std::time::{Duration, Instant};
 
