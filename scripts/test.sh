@@ -11,6 +11,12 @@ section() {
 section "Set-up"
 scripts/setup.sh test
 
+# An engine that runs already is somebody else's. One that the tests start is ended with them, also
+# when they are interrupted.
+if ! scripts/docker.sh status >/dev/null; then
+  trap 'scripts/docker.sh stop' EXIT
+fi
+
 section "Pages: types, unit tests, build"
 scripts/web.sh test
 

@@ -13,6 +13,7 @@ pub mod redis;
 pub mod redis_cluster;
 pub mod server;
 mod shared;
+pub mod small_disk;
 
 pub use certificate::Certificate;
 pub use cut_proxy::{Cut, CutProxy};
@@ -22,3 +23,4 @@ pub use postgres::Postgres;
 pub use redis::Redis;
 pub use redis_cluster::RedisCluster;
 pub use server::Server;
+pub use small_disk::SmallDisk;

@@ -15,10 +15,11 @@ use testkit::Redis;
 
 use crate::{
     client::{Answer, Client},
-    cluster::{Cluster, Role, Spec, known_everywhere},
+    cluster::{Cluster, Role, Spec},
     engines::Database,
     sample::{plain, token},
     server::{Plan, Server},
+    until::until,
 };
 
 /// Database calls that a thousand wins may take under load.
@@ -60,6 +61,15 @@ impl Measured {
         match self {
             Self::Cluster(cluster) => cluster.client(),
             Self::Serve { server, .. } => Client::new(server),
+        }
+    }
+
+    /// Waits until whoever is grabbed at knows a campaign.
+    async fn known_everywhere(&self, campaign: &str) {
+        match self {
+            Self::Cluster(cluster) => cluster.known_everywhere(campaign).await,
+            // One process knows what it has made.
+            Self::Serve { .. } => {}
         }
     }
 
@@ -146,8 +156,11 @@ async fn measure(mut measured: Measured, packets: u32, losses: u64, idle: Durati
     let client = measured.client();
     // A trickle of losing grabs: the counters are saved, and nothing else happens.
     let sold_out = client.create(&plain(1)).await;
-    known_everywhere().await;
-    while ask_all(&client, &sold_out, "first", 1).await != 1 {}
+    measured.known_everywhere(&sold_out).await;
+    until("the one packet is won", async || {
+        (ask_all(&client, &sold_out, "first", 1).await == 1).then_some(())
+    })
+    .await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let trickle = async {
         let began = Instant::now();
@@ -156,11 +169,15 @@ async fn measure(mut measured: Measured, packets: u32, losses: u64, idle: Durati
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
+    // A counter that does not exist is 0 as well, and would show no call of a loss.
+    for (calls, name) in measured.calls().await.into_iter().zip(COUNTERS) {
+        assert!(calls > 0.0, "there is no {name}");
+    }
     let (calls, seconds) = measured.during(trickle).await;
     let constant = calls.map(|calls| calls / seconds);
 
     let rain = client.create(&plain(packets)).await;
-    known_everywhere().await;
+    measured.known_everywhere(&rain).await;
     let mut won = 0;
     let winning = async {
         won = ask_all(&client, &rain, "winner", u64::from(packets) * 9 / 10).await;

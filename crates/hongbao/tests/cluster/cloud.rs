@@ -184,7 +184,10 @@ async fn of_every_service_on_mns() {
         let said = by_the_log(&client, &campaign, STILL).await;
         let claimed = number(&client.audit(&campaign).await["packets"]["claimed"]);
         println!("cloud: {kills} kills, {claimed} claimed: {said}");
-        assert!(number(&said["log"]["won"]) <= claimed, "{said}");
-        assert!(number(&said["ledger"]["won"]) <= claimed, "{said}");
+        // Most of the rain is no last second before a kill.
+        for counted in ["log", "ledger"] {
+            let won = number(&said[counted]["won"]);
+            assert!((claimed / 2..=claimed).contains(&won), "{counted}: {said}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reqwest::Method;
 use tempfile::TempDir;
 use testkit::haproxy::{self, HaProxy, Replicas};
 use tokio::{
@@ -13,8 +14,9 @@ use tokio::{
 };
 
 use crate::{
-    client::Client,
+    client::{Client, send},
     server::{Plan, Server},
+    until::until,
 };
 
 /// One cluster at a time: each wants the whole machine.
@@ -287,6 +289,19 @@ impl Cluster {
         }
     }
 
+    /// Waits until it rains on every running replica of redpacket.
+    pub(crate) async fn known_everywhere(&self, campaign: &str) {
+        let path = format!("/redpacket/campaigns/{campaign}");
+        for replica in self.redpackets.iter().filter(|replica| replica.runs()) {
+            let client = replica.client();
+            until("a replica of redpacket knows the campaign", async || {
+                let seen = send(client.request(Method::GET, &path)).await;
+                (seen.body["state"] == "running").then_some(())
+            })
+            .await;
+        }
+    }
+
     /// The sum of a counter over all running replicas of all services but the pages, which have
     /// no backend.
     pub(crate) async fn counter(&mut self, name: &str) -> u64 {
@@ -319,9 +334,4 @@ impl Drop for Cluster {
             last.join("\n")
         );
     }
-}
-
-/// Waits until every replica knows a change, by the contract: within a second.
-pub(crate) async fn known_everywhere() {
-    tokio::time::sleep(Duration::from_secs(1)).await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Cut, CutProxy, MariaDb, Postgres, Redis};
+use testkit::{Cut, CutProxy, MariaDb, Postgres, Redis, cut_proxy::COMMIT_OF_CLAIMS};
 
 use crate::{
     cluster::{Cluster, Role, Spec},
@@ -93,7 +93,7 @@ async fn mariadb_freezes_and_goes_on() {
     settle_when_ready(cluster, storm).await;
 }
 
-/// Connections end after COMMIT was sent: before it arrived, after it was done, or in between.
+/// Connections end after the COMMIT of a batch of claims was sent: before it arrived, after it was done, or in between.
 async fn cut(server: Own) {
     let redis = Redis::start();
     let proxy = CutProxy::start(server.port());
@@ -107,10 +107,10 @@ async fn cut(server: Own) {
             1 => Cut::NeverSent,
             _ => Cut::SentAfter(Duration::from_millis(300)),
         };
-        proxy.cut_next("COMMIT", cut);
+        proxy.cut_next(COMMIT_OF_CLAIMS, cut);
         storm.rain_up_to(300).await;
     }
-    println!("cuts at COMMIT: {}", proxy.cuts());
+    println!("cuts at COMMIT of claims: {}", proxy.cuts());
     assert!(proxy.cuts() > 5, "hardly anything was cut");
     settle_when_ready(cluster, storm).await;
 }

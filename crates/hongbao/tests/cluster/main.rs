@@ -52,3 +52,5 @@ mod sample;
 #[path = "../it/server.rs"]
 #[expect(dead_code, reason = "shared with tests/it, which needs more of it")]
 mod server;
+#[path = "../it/until.rs"]
+mod until;

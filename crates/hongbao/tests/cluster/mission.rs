@@ -11,6 +11,7 @@ use crate::{
     sample::{number, plain, text},
     server::{Plan, Server, binary, free_port},
     tour,
+    until::Wait,
 };
 
 const PACKETS: u32 = 40;
@@ -76,6 +77,7 @@ async fn wins(account: &Server, node: &Server, campaign: &str, code: &str) -> bo
     let login = send(login.json(&json!({"code": code}))).await.expect(200);
     let token = text(&login["token"]);
     let path = format!("/redpacket/campaigns/{campaign}/grab");
+    let wait = Wait::begin("a grab is decided");
     loop {
         let grab = Client::new(node).request(Method::POST, &path);
         let reply = send(grab.bearer_auth(&token)).await;
@@ -87,6 +89,7 @@ async fn wins(account: &Server, node: &Server, campaign: &str, code: &str) -> bo
         if !later {
             return reply.expect(200)["outcome"] == "won";
         }
+        wait.again().await;
     }
 }
 

@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use crate::{
     client::{Answer, Client},
-    cluster::known_everywhere,
+    cluster::Cluster,
     sample::{number, plain, text, token},
+    until::until,
 };
 
 /// More packets than any of these tests gives out.
@@ -27,19 +28,22 @@ pub(crate) struct Steady {
     campaign: String,
     going: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
+    won: Arc<AtomicU64>,
     users: Vec<JoinHandle<Vec<(String, String)>>>,
 }
 
 impl Steady {
     /// Begins a campaign and `workers` users at a time, each after a `pause`.
-    pub(crate) async fn begin(client: &Client, workers: u64, pause: Duration) -> Self {
+    pub(crate) async fn begin(cluster: &Cluster, workers: u64, pause: Duration) -> Self {
+        let client = cluster.client();
         let campaign = client.create(&plain(PACKETS)).await;
-        known_everywhere().await;
+        cluster.known_everywhere(&campaign).await;
         let going = Arc::new(AtomicBool::new(true));
         let asked = Arc::new(AtomicU64::new(0));
+        let won = Arc::new(AtomicU64::new(0));
         let users = (0..workers).map(|worker| {
             let (client, campaign) = (client.clone(), campaign.clone());
-            let (going, asked) = (going.clone(), asked.clone());
+            let (going, asked, wins) = (going.clone(), asked.clone(), won.clone());
             tokio::spawn(async move {
                 let mut won = Vec::new();
                 for n in 0.. {
@@ -54,7 +58,10 @@ impl Steady {
                     let answer = answer.unwrap_or_else(|why| panic!("{user}'s grab failed: {why}"));
                     asked.fetch_add(1, Ordering::Relaxed);
                     match answer {
-                        Answer::Won { packet, .. } => won.push((user, packet)),
+                        Answer::Won { packet, .. } => {
+                            wins.fetch_add(1, Ordering::Relaxed);
+                            won.push((user, packet));
+                        }
                         answer => assert!(answer.missed("not_this_time"), "{user}: {answer:?}"),
                     }
                     tokio::time::sleep(pause).await;
@@ -64,17 +71,28 @@ impl Steady {
         });
         let users = users.collect();
         Self {
-            client: client.clone(),
+            client,
             campaign,
             users,
             going,
             asked,
+            won,
         }
     }
 
     /// Whether somebody was turned away.
     pub(crate) fn has_failed(&self) -> bool {
         self.users.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Lets them grab until as many more have won, or one was turned away.
+    pub(crate) async fn more_wins(&self, more: u64) {
+        let won = || self.won.load(Ordering::Relaxed);
+        let enough = won() + more;
+        until("users win", async || {
+            (self.has_failed() || won() >= enough).then_some(())
+        })
+        .await;
     }
 
     /// Lets the users go, and checks that each win that was told is kept; how many asked.
@@ -89,6 +107,7 @@ impl Steady {
             "steady: {asked} grabs, {} of them won, none failed",
             told.len()
         );
+        assert!(!told.is_empty(), "nobody was told of a win");
         let mut kept = self.client.winners(&self.campaign).await;
         kept.retain(|winner| told.contains(&(text(&winner["user"]), text(&winner["packet"]))));
         assert_eq!(kept.len(), told.len(), "wins that were told are gone");

@@ -7,10 +7,11 @@ use tokio::task::JoinHandle;
 
 use crate::{
     books,
-    cluster::{Cluster, known_everywhere},
+    cluster::Cluster,
     load::{self, Load, Rain},
     random::Random,
     sample::{plain, unix_seconds, with},
+    until::until,
     users,
 };
 
@@ -56,7 +57,9 @@ impl Storm {
         let three = load
             .rain(3, &format!("three-{seed}"), &with(plain(300), limit))
             .await;
-        known_everywhere().await;
+        for rain in [&one, &three] {
+            cluster.known_everywhere(&rain.id).await;
+        }
         let mut users = Vec::new();
         for worker in 0..WORKERS {
             let once = users::once(load.clone(), one.clone(), worker, random.fork());
@@ -83,11 +86,12 @@ impl Storm {
     /// Lets it rain until as many more wins were told.
     pub(crate) async fn rain_wins(&self, more: u64) {
         let enough = self.load.told() + more;
-        while self.load.told() < enough {
+        until("it rains", async || {
             let ended = self.users.iter().any(JoinHandle::is_finished);
             assert!(!ended, "a simulated user has ended; see above");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            (self.load.told() >= enough).then_some(())
+        })
+        .await;
     }
 
     /// The ids of its campaigns.

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Client, send},
-    cluster::known_everywhere,
+    cluster::Cluster,
     sample::{number, plain, text},
+    until::until,
 };
 
 /// Every page and probe answers.
@@ -26,14 +27,15 @@ pub(crate) async fn pages(client: &Client) {
 }
 
 /// The mission's example, with codes as people enter them; the campaign.
-pub(crate) async fn ten_in_three(client: &Client) -> String {
+pub(crate) async fn ten_in_three(cluster: &Cluster) -> String {
+    let client = cluster.client();
     let campaign = client
         .create(&json!({
             "title": "Ten in three", "packets": 10, "batches": 3, "interval_seconds": 2,
             "currency": "CNY", "split": {"mode": "lucky", "total": 10_000, "min": 1, "max": null},
         }))
         .await;
-    known_everywhere().await;
+    cluster.known_everywhere(&campaign).await;
     let grab = format!("/redpacket/campaigns/{campaign}/grab");
     let mut wins = 0;
     for user in 0.. {
@@ -42,14 +44,12 @@ pub(crate) async fn ten_in_three(client: &Client) -> String {
             .request(Method::POST, "/account/sessions")
             .json(&login);
         let token = text(&send(login).await.expect(200)["token"]);
-        let answer: Value = loop {
+        let answer: Value = until("a user wins or nothing is left", async || {
             let answer = send(client.request(Method::POST, &grab).bearer_auth(&token)).await;
             let answer = answer.expect(200);
-            if answer["outcome"] == "won" || answer["reason"] == "sold_out" {
-                break answer;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        };
+            (answer["outcome"] == "won" || answer["reason"] == "sold_out").then_some(answer)
+        })
+        .await;
         if answer["outcome"] != "won" {
             break;
         }
@@ -69,9 +69,10 @@ pub(crate) async fn ten_in_three(client: &Client) -> String {
 }
 
 /// `hongbao crowd` through HAProxy: it exits 1 when the books do not balance.
-pub(crate) async fn crowd(address: String, client: &Client) {
+pub(crate) async fn crowd(address: String, cluster: &Cluster) {
+    let client = cluster.client();
     let campaign = client.create(&plain(500)).await;
-    known_everywhere().await;
+    cluster.known_everywhere(&campaign).await;
     let url = format!("http://{address}");
     let mut crowd = std::process::Command::new(crate::server::binary());
     let crowd = crowd

@@ -7,10 +7,11 @@ use testkit::Redis;
 
 use crate::{
     client::{Client, send},
-    cluster::{Cluster, Role, Spec, known_everywhere},
+    cluster::{Cluster, Role, Spec},
     engines::Database,
     sample::{plain, text},
     tour,
+    until::until,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,8 +30,8 @@ async fn walk(database: Database) {
     let client = cluster.client();
 
     tour::pages(&client).await;
-    tour::ten_in_three(&client).await;
-    tour::crowd(cluster.proxy.address(), &client).await;
+    tour::ten_in_three(&cluster).await;
+    tour::crowd(cluster.proxy.address(), &cluster).await;
     tokens_and_wins_are_the_same_everywhere(&mut cluster, &client).await;
 }
 
@@ -47,7 +48,7 @@ async fn tokens_and_wins_are_the_same_everywhere(cluster: &mut Cluster, client: 
     }
     assert_eq!(users[0]["user"], users[1]["user"]);
     let campaign = client.create(&plain(5)).await;
-    known_everywhere().await;
+    cluster.known_everywhere(&campaign).await;
     let grab = format!("/redpacket/campaigns/{campaign}/grab");
     let mut packets = Vec::new();
     for (number, user) in users.iter().enumerate() {
@@ -55,14 +56,16 @@ async fn tokens_and_wins_are_the_same_everywhere(cluster: &mut Cluster, client: 
         let token = text(&user["token"]);
         let ask = redpacket.request(Method::POST, &grab).bearer_auth(token);
         // "Not this time" is said while the packets are with the other.
-        let packet = loop {
+        let packet = until("the packets come over", async || {
             let ask = ask.try_clone().expect("it has no body");
             let answer = send(ask.header("Grab-Attempt", "2")).await.expect(200);
             if answer["outcome"] == "won" {
-                break answer["packet"].clone();
+                return Some(answer["packet"].clone());
             }
             assert_eq!(answer["reason"], "not_this_time", "{answer}");
-        };
+            None
+        })
+        .await;
         packets.push(packet);
     }
     assert_eq!(packets[0], packets[1], "one user, two packets");

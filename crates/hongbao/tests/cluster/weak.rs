@@ -10,6 +10,8 @@ use crate::{
     server::{Plan, Server},
 };
 
+/// Nothing is asserted about time by this; it ends a test that would otherwise hang.
+const READ_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 const CAMPAIGNS: &str = "/monitor/api/campaigns";
 
 fn serve(folder: &tempfile::TempDir, database: &str, allow: bool) -> Server {
@@ -67,7 +69,9 @@ async fn no_money_on_a_postgresql_that_forgets() {
     let set = |value| {
         server.sql(&format!("ALTER SYSTEM SET {setting} = {value}"));
         server.sql("SELECT pg_reload_conf()");
+        let began = std::time::Instant::now();
         while server.sql(&format!("SHOW {setting}")) != value {
+            assert!(began.elapsed() < READ_WITHIN, "{setting} is not {value}");
             std::thread::yield_now();
         }
     };

@@ -6,14 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reqwest::Method;
 use tempfile::TempDir;
 use testkit::{haproxy, server::free_port};
 use tokio::task::block_in_place;
 
 use crate::{
-    client::Client,
+    client::{Client, send},
     engine::{Engine, root, said, succeed},
+    sample::token,
     server::{ORGANISER_KEY, SERVICE_KEY, TOKEN_SECRET},
+    until::until,
 };
 
 /// The services, as the balancer and Compose name them.
@@ -34,6 +37,8 @@ docker() {
 const SETTLED_WITHIN: Duration = Duration::from_secs(90);
 /// The same for commands, in seconds.
 const RUN_WITHIN: &str = "600";
+/// So many users are spread over all grab nodes, nearly certainly.
+const SPREAD_USERS: u32 = 32;
 /// The end of each container's log that a failing test shows.
 const LOG_LINES: &str = "15";
 
@@ -255,6 +260,20 @@ impl Cluster {
         }
     }
 
+    /// Waits until it rains on every grab node: for each of many users, whom the balancer spreads
+    /// over all of them.
+    pub(crate) async fn known_everywhere(&self, campaign: &str) {
+        let (client, path) = (self.client(), format!("/redpacket/campaigns/{campaign}"));
+        for user in 0..SPREAD_USERS {
+            let token = token(&format!("onlooker-{user}"));
+            until("a grab node knows the campaign", async || {
+                let look = client.request(Method::GET, &path).bearer_auth(&token);
+                (send(look).await.body["state"] == "running").then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Waits until `holds`; how long that took.
     pub(crate) async fn wait_until(&self, what: &str, mut holds: impl FnMut() -> bool) -> Duration {
         let began = Instant::now();
@@ -298,9 +317,4 @@ impl Drop for Cluster {
         }
         self.take_down();
     }
-}
-
-/// Waits until every replica knows a change, by the contract: within a second.
-pub(crate) async fn known_everywhere() {
-    tokio::time::sleep(Duration::from_secs(1)).await;
 }

@@ -52,5 +52,7 @@ mod server;
 mod storm;
 #[path = "../cluster/tour.rs"]
 mod tour;
+#[path = "../it/until.rs"]
+mod until;
 #[path = "../cluster/users.rs"]
 mod users;

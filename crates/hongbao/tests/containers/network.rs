@@ -12,13 +12,32 @@ use crate::{
 
 /// Longer than a bundle's lease in these tests (10 s).
 const AWAY: Duration = Duration::from_secs(12);
+/// A network that is lost.
+#[derive(Clone, Copy)]
+enum Cut {
+    /// The one of database and queue: the container is not ready.
+    Backends,
+    /// The one of the balancer, which takes the container out.
+    Services,
+}
+
+impl Cut {
+    /// The template's name for it.
+    const fn network(self) -> &'static str {
+        match self {
+            Self::Backends => "backends",
+            Self::Services => "services",
+        }
+    }
+}
+
 /// Who loses what: a grab node its database and queue, and then the balancer.
-const SHORT: [(&str, &str); 2] = [("redpacket", "backends"), ("redpacket", "services")];
+const SHORT: [(&str, Cut); 2] = [("redpacket", Cut::Backends), ("redpacket", Cut::Services)];
 /// The rest, for the long form.
-const LONG: [(&str, &str); 3] = [
-    ("account", "backends"),
-    ("monitor", "backends"),
-    ("account", "services"),
+const LONG: [(&str, Cut); 3] = [
+    ("account", Cut::Backends),
+    ("monitor", Cut::Backends),
+    ("account", Cut::Services),
 ];
 
 /// See the module.
@@ -29,13 +48,20 @@ pub(crate) async fn cut_off_and_joined(cluster: &Cluster) {
     if times(1) > 1 {
         cuts.extend(LONG);
     }
-    for (service, network) in cuts {
+    for (service, cut) in cuts {
         let containers = cluster.containers(service);
         let victim = &containers[0];
-        let network = cluster.network(network);
+        let network = cluster.network(cut.network());
         let aliases = aliases(cluster, victim, &network);
         let engine = &cluster.engine;
         block_in_place(|| engine.docker(&["network", "disconnect", &network, victim]));
+        // A cut that cuts nothing would show nothing.
+        let is_cut = || match cut {
+            Cut::Backends => !cluster.is_ready(service, victim),
+            Cut::Services => cluster.up(service) < containers.len(),
+        };
+        let what = format!("{service} is cut off from {network}");
+        cluster.wait_until(&what, is_cut).await;
         tokio::time::sleep(AWAY).await;
         if containers.len() > 1 {
             // The others serve.

@@ -16,7 +16,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(crate) async fn restart(cluster: &Cluster) {
-    let users = Steady::begin(&cluster.client(), 4, Duration::from_millis(20)).await;
+    let users = Steady::begin(cluster, 4, Duration::from_millis(20)).await;
     'all: for round in 0..times(1) {
         println!("rolling: round {round}");
         let all = SERVICES.map(|service| cluster.containers(service));
@@ -37,6 +37,7 @@ pub(crate) async fn restart(cluster: &Cluster) {
                 cluster.wait_until(&what, up).await;
             }
             tokio::time::sleep(SETTLED).await;
+            users.more_wins(20).await;
             if users.has_failed() {
                 break 'all;
             }

@@ -9,7 +9,7 @@ use std::{
 use tokio::task::block_in_place;
 
 use crate::{
-    cluster::{Cluster, known_everywhere},
+    cluster::Cluster,
     engine::succeed,
     sample::plain,
     server::{ORGANISER_KEY, TOKEN_SECRET, binary},
@@ -42,7 +42,7 @@ pub(crate) async fn out_and_in(cluster: &Cluster) {
             cluster.engine.docker(&["restart", &container]);
         }
         let campaign = client.create(&plain(100)).await;
-        known_everywhere().await;
+        cluster.known_everywhere(&campaign).await;
 
         let began = Instant::now();
         let load = load(cluster, &campaign);
@@ -57,11 +57,12 @@ pub(crate) async fn out_and_in(cluster: &Cluster) {
         let said = succeed("make load", output.expect("it can be waited for"));
         println!("scaling: the load's own audit: {}", last_line(&said));
 
-        let users = Steady::begin(&client, 1, Duration::from_millis(100)).await;
+        let users = Steady::begin(cluster, 1, Duration::from_millis(100)).await;
         let idle = Instant::now();
         cluster.wait_until("scaled in again", at_rest).await;
         let seconds = idle.elapsed().as_secs_f64();
         println!("scaling: in again after {seconds:.1} s of idleness");
+        users.more_wins(5).await;
         users.end(cluster).await;
         client.audit(&campaign).await;
     }

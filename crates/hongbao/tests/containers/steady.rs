@@ -17,9 +17,10 @@ use uuid::Uuid;
 
 use crate::{
     client::Client,
-    cluster::{Cluster, known_everywhere},
+    cluster::Cluster,
     machine::Machine,
     sample::{number, plain, text, token},
+    until::until,
 };
 
 /// More packets than any of these tests gives out.
@@ -28,6 +29,8 @@ const PACKETS: u32 = 200_000;
 const BEFORE: f64 = 2.5;
 /// … to so long after it had ended.
 const AFTER: f64 = 0.3;
+/// Fewer than one grab in so many may be excused.
+const EXCUSED_ONE_IN_MIN: u64 = 20;
 /// The failures whose logs are shown.
 const SHOWN_MAX: usize = 6;
 
@@ -59,6 +62,7 @@ impl Failure {
 #[derive(Default)]
 struct Seen {
     asked: AtomicU64,
+    won: AtomicU64,
     failures: Mutex<Vec<Failure>>,
 }
 
@@ -80,9 +84,10 @@ pub(crate) struct Steady {
 
 impl Steady {
     /// Begins a campaign and `workers` users at a time, each after a `pause`.
-    pub(crate) async fn begin(client: &Client, workers: u64, pause: Duration) -> Self {
+    pub(crate) async fn begin(cluster: &Cluster, workers: u64, pause: Duration) -> Self {
+        let client = cluster.client();
         let campaign = client.create(&plain(PACKETS)).await;
-        known_everywhere().await;
+        cluster.known_everywhere(&campaign).await;
         let going = Arc::new(AtomicBool::new(true));
         let seen = Arc::<Seen>::default();
         let users = (0..workers).map(|worker| {
@@ -105,7 +110,7 @@ impl Steady {
         });
         let users = users.collect();
         Self {
-            client: client.clone(),
+            client,
             campaign,
             users,
             going,
@@ -119,6 +124,17 @@ impl Steady {
         let failures = self.seen.failures();
         let mut failures = failures.iter();
         failures.any(|failure| failure.excuse(&self.machine).is_none())
+    }
+
+    /// Lets them grab until as many more have won, or one was turned away while the machine was
+    /// well.
+    pub(crate) async fn more_wins(&self, more: u64) {
+        let won = || self.seen.won.load(Ordering::Relaxed);
+        let enough = won() + more;
+        until("users win", async || {
+            (self.has_failed() || won() >= enough).then_some(())
+        })
+        .await;
     }
 
     /// Lets the users go, and checks that nobody was turned away and each win that was told is
@@ -153,6 +169,11 @@ impl Steady {
             "steady: {asked} grabs, {} of them won, {excused} undecided on a machine that stood still, \
              none failed",
             told.len()
+        );
+        assert!(!told.is_empty(), "nobody was told of a win");
+        assert!(
+            excused as u64 * EXCUSED_ONE_IN_MIN < asked,
+            "{excused} of {asked} grabs were undecided: that shows nothing"
         );
         let mut kept = self.client.winners(&self.campaign).await;
         kept.retain(|winner| told.contains(&(text(&winner["user"]), text(&winner["packet"]))));
@@ -192,6 +213,7 @@ async fn grab(client: &Client, campaign: &str, user: &str, seen: &Seen) -> Optio
         Ok(body) => {
             let body: Value = serde_json::from_slice(&body).expect("an answer is JSON");
             if body["outcome"] == "won" {
+                seen.won.fetch_add(1, Ordering::Relaxed);
                 return Some(text(&body["packet"]["id"]));
             }
             assert_eq!(body["reason"], "not_this_time", "{user}: {body}");

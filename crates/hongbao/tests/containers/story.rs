@@ -9,7 +9,7 @@ use tokio::task::block_in_place;
 use crate::{
     away,
     client::{Client, send},
-    cluster::{Cluster, known_everywhere},
+    cluster::Cluster,
     engine::{Engine, succeed},
     kills, network, rolling,
     sample::{plain, text},
@@ -28,6 +28,8 @@ const REPLICAS: [(&str, usize); 4] = [
     ("redpacket", 2),
     ("monitor", 1),
 ];
+/// Until the balancer has asked everybody again.
+const SETTLED: Duration = Duration::from_secs(1);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,9 +51,9 @@ async fn the_template_serves_heals_scales_and_loses_nothing() {
     tour::pages(&client).await;
     hosts_lead_to_services(&client).await;
     inner_names_stay_inside(&client).await;
-    let campaign = tour::ten_in_three(&client).await;
+    let campaign = tour::ten_in_three(&cluster).await;
     the_log_agrees(&client, &campaign).await;
-    tour::crowd(cluster.address(), &client).await;
+    tour::crowd(cluster.address(), &cluster).await;
 
     away::is_the_database(&cluster, &campaign).await;
     kills::of_each_kind(&cluster).await;
@@ -129,16 +131,15 @@ async fn up_again(cluster: &Cluster) {
         let what = format!("{service} is up");
         cluster.wait_until(&what, ready).await;
     }
-    known_everywhere().await;
+    tokio::time::sleep(SETTLED).await;
 }
 
 /// The same with MNS for the queue: one setting more.
 async fn on_the_cloud_s_queue(cluster: &mut Cluster) {
     cluster.tell("MNS_URL", "http://mns.local:8091");
     up_again(cluster).await;
-    let client = cluster.client();
-    tour::ten_in_three(&client).await;
-    tour::crowd(cluster.address(), &client).await;
+    tour::ten_in_three(cluster).await;
+    tour::crowd(cluster.address(), cluster).await;
     kills::of_each_kind(cluster).await;
 }
 

@@ -32,8 +32,9 @@ pub(crate) async fn by_the_recipe(cluster: &mut Cluster) {
     });
     cluster.tell("HONGBAO_IMAGE", NEXT);
     let cluster = &*cluster;
-    let users = Steady::begin(&cluster.client(), 4, Duration::from_millis(20)).await;
+    let users = Steady::begin(cluster, 4, Duration::from_millis(20)).await;
     block_in_place(|| cluster.run("replace the version", &recipe()));
+    users.more_wins(20).await;
     let asked = users.end(cluster).await;
     for service in SERVICES {
         for container in cluster.containers(service) {

@@ -6,6 +6,7 @@ use std::{path::Path, process::Output};
 use crate::{
     client::Client,
     server::{Plan, free_port},
+    until::until,
 };
 
 fn run(folder: &Path, args: &[&str]) -> Output {
@@ -56,13 +57,13 @@ async fn it_waits_for_docker_and_says_so() {
     };
     assert_eq!(ask("/healthz").await.0, 200);
     assert_eq!(ask("/readyz").await.0, 503);
-    while !ask("/metrics")
-        .await
-        .1
-        .contains("hongbao_autoscale_docker_up 0")
-    {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until("Docker is found missing", async || {
+        let (_, metrics) = ask("/metrics").await;
+        metrics
+            .contains("hongbao_autoscale_docker_up 0")
+            .then_some(())
+    })
+    .await;
     assert_eq!(server.log().matches("waiting for Docker").count(), 1);
     assert_eq!(server.stop().code(), Some(0));
 }

@@ -6,7 +6,6 @@ use std::{
     path::Path,
     process::Output,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use serde_json::json;
@@ -19,6 +18,7 @@ use crate::{
     },
     sample::{number, plain, text, with},
     server::Plan,
+    until::until,
 };
 
 /// The files of a data directory whose server was told no secret.
@@ -83,9 +83,10 @@ async fn a_backup_under_load_holds_every_win_that_was_told_before_it() {
     let mut told = std::collections::HashMap::new();
     let last = folder.path().join("backup-2");
     for round in 0..3 {
-        while load.told() < before + 100 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("it rains", async || {
+            (load.told() >= before + 100).then_some(())
+        })
+        .await;
         before = load.told();
         told = rain.told.lock().unwrap().clone();
         let to = folder.path().join(format!("backup-{round}"));

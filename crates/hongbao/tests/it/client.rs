@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     sample::{number, text, token},
     server::{ORGANISER_KEY, Plan, Server},
+    until::Wait,
 };
 
 /// How long a call may take before it counts as undecided.
@@ -200,24 +201,38 @@ impl Client {
         Ok(Answer::parse(&body))
     }
 
-    /// A plain grab by `user`, decided at the first ask.
+    /// A plain grab by `user`. One that finds the packets elsewhere for a moment, as on a machine
+    /// that has just stood still, is asked again.
     pub(crate) async fn grab(&self, campaign: &str, user: &str) -> Answer {
-        let answer = self.ask(campaign, &token(user), None).await;
-        answer.expect("the server decides a grab when nothing is broken")
+        let (token, wait) = (token(user), Wait::begin("a grab finds the packets"));
+        loop {
+            let answer = self.ask(campaign, &token, None).await;
+            let answer = answer.expect("the server decides a grab when nothing is broken");
+            if !answer.missed("not_this_time") {
+                return answer;
+            }
+            wait.again().await;
+        }
     }
 
-    /// A grab of this tap by `user`, decided at this ask.
+    /// A grab of this tap by `user`; asked again as [`Self::grab`] is.
     pub(crate) async fn tap(
         &self,
         campaign: &str,
         user: &str,
         grab_id: Uuid,
-        attempt: u32,
+        first_attempt: u32,
     ) -> Answer {
-        let answer = self
-            .ask(campaign, &token(user), Some((grab_id, attempt)))
-            .await;
-        answer.expect("the server decides a grab when nothing is broken")
+        let (token, wait) = (token(user), Wait::begin("a tap finds the packets"));
+        for attempt in first_attempt.. {
+            let answer = self.ask(campaign, &token, Some((grab_id, attempt))).await;
+            let answer = answer.expect("the server decides a grab when nothing is broken");
+            if !answer.missed("not_this_time") {
+                return answer;
+            }
+            wait.again().await;
+        }
+        unreachable!("four billion attempts")
     }
 
     /// Every winner of a campaign, page by page.

@@ -1,13 +1,12 @@
 //! Every outcome and reason of a grab, in the order the contract gives them.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     client::{Answer, Client, serve},
     sample::{from_now, plain, text, token, with},
+    until::until,
 };
 
 async fn act(client: &Client, campaign: &str, verb: &str) -> Value {
@@ -73,18 +72,20 @@ async fn several_wins_and_their_grab_ids() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_win_a_wave() {
     let (_folder, _server, client) = serve();
+    // Long enough that the first grab is one of the first wave.
     let waves =
-        json!({"batches": 2, "interval_seconds": 1, "win_limit": {"count": 1, "per": "wave"}});
+        json!({"batches": 2, "interval_seconds": 5, "win_limit": {"count": 1, "per": "wave"}});
     let campaign = client.create(&with(plain(20), waves)).await;
     let first = client.grab(&campaign, "ming").await.win();
-    let second = loop {
+    let second = until("the second wave is won in", async || {
         let answer = client.grab(&campaign, "ming").await;
         if answer.win() != first {
-            break answer;
+            return Some(answer);
         }
         assert!(answer.is_repeated(), "a second win in one wave: {answer:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+        None
+    })
+    .await;
     assert!(!second.is_repeated());
     client.audit(&campaign).await;
 }

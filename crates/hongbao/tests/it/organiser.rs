@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     client::{Client, Reply, send, serve},
     sample::{from_now, number, plain, text, with},
+    until::until,
 };
 
 const CAMPAIGNS: &str = "/monitor/api/campaigns";
@@ -148,14 +149,12 @@ async fn the_end_closes_by_itself() {
     let campaign = client.create(&with(plain(5), soon)).await;
     client.grab(&campaign, "first").await.win();
     let path = format!("/redpacket/campaigns/{campaign}");
-    loop {
+    let seen = until("it has ended", async || {
         let seen = send(client.request(Method::GET, &path)).await.expect(200);
-        if seen["state"] == "ended" {
-            assert!(seen["split_seed"].is_string(), "{seen}");
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+        (seen["state"] == "ended").then_some(seen)
+    })
+    .await;
+    assert!(seen["split_seed"].is_string(), "{seen}");
     assert_eq!(number(&client.audit(&campaign).await["refunded"]), 400);
     assert!(client.grab(&campaign, "late").await.missed("ended"));
 }
@@ -174,17 +173,15 @@ async fn live_counts_add_up() {
     assert_eq!(number(&live["refunded"]), 0);
     // Wins come from the ledger; the other counters are saved every second.
     assert_eq!(number(&live["by_outcome"]["won"]), 3, "{live}");
-    loop {
+    until("the misses are counted", async || {
         let path = format!("{CAMPAIGNS}/{campaign}/live");
         let counted = client.read(&path).await["by_outcome"].clone();
         let misses = number(&counted["missed"]["sold_out"]);
         let repeated = number(&counted["repeated"]);
         assert!(misses <= 2 && repeated <= 1, "{counted}");
-        if misses + repeated == 3 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+        (misses + repeated == 3).then_some(())
+    })
+    .await;
     let queue = client.read("/monitor/api/queue").await;
     assert!(
         queue.to_string().contains("memory"),
@@ -193,19 +190,23 @@ async fn live_counts_add_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn statistics_come_out_of_the_log() {
-    let (_folder, server, client) = serve();
+async fn statistics_count_every_grab() {
+    let (_folder, _server, client) = serve();
     let campaign = client.create(&plain(3)).await;
     for user in 0..20 {
         client.grab(&campaign, &format!("user-{user}")).await;
     }
     let path = format!("{CAMPAIGNS}/{campaign}/stats");
-    loop {
-        let stats = client.read(&path).await.to_string();
-        if stats.contains("sold_out") && stats.contains("won") {
-            break;
+    until("every grab is counted", async || {
+        let stats = client.read(&path).await;
+        let series = stats["series"].as_array().expect("a list").iter();
+        let (mut won, mut sold_out) = (0, 0);
+        for point in series {
+            won += number(&point["won"]);
+            sold_out += number(&point["missed"]["sold_out"]);
         }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
-    drop(server);
+        assert!(won <= 3 && sold_out <= 17, "{stats}");
+        (won == 3 && sold_out == 17).then_some(())
+    })
+    .await;
 }

@@ -3,10 +3,12 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     time::Duration,
@@ -25,6 +27,10 @@ pub(crate) const SERVICE_KEY: &str = "a-service-key-for-tests-of-32-bytes-or-mor
 const START_MAX: Duration = Duration::from_secs(120);
 /// How much of a server's output is kept.
 const LOG_LINES_MAX: usize = 2_000;
+/// What Rust says of a panic, whichever thread or task it ended.
+const PANICKED: &str = "panicked at";
+/// The signal that ends a process without asking it.
+const SIGKILL: i32 = 9;
 
 /// How a server is started; the folder and the ports outlive one start.
 #[derive(Clone)]
@@ -41,9 +47,12 @@ pub(crate) struct Plan {
     pub(crate) env: Vec<(String, String)>,
 }
 
-/// A running server. Dropped, it is killed; in a failing test its output is printed.
+/// A running server. Dropped, it is killed, and must have run until then unless its end was waited
+/// for, and must never have panicked; in a failing test its output is printed.
 pub(crate) struct Server {
     child: Child,
+    /// Whether the test knows that it has ended.
+    ended: bool,
     log: Log,
     /// How it was started.
     pub(crate) plan: Plan,
@@ -164,6 +173,7 @@ impl Plan {
         log.follow(child.stderr.take().expect("stderr is piped"), None);
         Server {
             child,
+            ended: false,
             log,
             plan: self.clone(),
             address: String::new(),
@@ -184,17 +194,23 @@ impl Server {
             }
             Err(RecvTimeoutError::Timeout) => Err(format!("it said nothing:\n{}", self.log())),
             Err(RecvTimeoutError::Disconnected) => {
-                let status = self.child.wait().expect("a child can be waited for");
+                let status = self.wait();
                 self.log.join();
                 Err(format!("it ended with {status}:\n{}", self.log()))
             }
         }
     }
 
-    /// Kills it as a power switch would: SIGKILL, no goodbye.
+    /// Kills it as a power switch would: SIGKILL, no goodbye. It must have run until then: one that
+    /// aborts by itself, as on a broken invariant, must not pass for one that was killed.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");
-        self.child.wait().expect("a child can be waited for");
+        let status = self.wait();
+        assert_eq!(
+            status.signal(),
+            Some(SIGKILL),
+            "before it was killed, it ended by itself with {status}"
+        );
     }
 
     /// Sends it a signal by name, such as `STOP`.
@@ -219,6 +235,7 @@ impl Server {
 
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.ended = true;
         self.child.wait().expect("a child can be waited for")
     }
 
@@ -234,18 +251,32 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to kill, and nothing to say.
+        let by_itself = match self.ended {
+            true => None,
+            false => self.child.try_wait().expect("a child can be waited for"),
+        };
+        // It may have ended already; then there is nothing to kill.
         if self.child.kill().is_ok() {
             drop(self.child.wait());
         }
-        if std::thread::panicking() && !self.log.forgotten {
-            eprintln!("--- the server's output ---\n{}\n---", self.log());
+        self.log.join();
+        let panicked = self.log.panicked.load(Ordering::Relaxed);
+        let failing = std::thread::panicking();
+        if self.log.forgotten || !(failing || panicked || by_itself.is_some()) {
+            return;
+        }
+        eprintln!("--- the server's output ---\n{}\n---", self.log());
+        // A second panic would end all tests, and say nothing.
+        if !failing {
+            assert!(!panicked, "the server panicked; see above");
+            assert_eq!(by_itself, None, "the server ended by itself; see above");
         }
     }
 }
 
 struct Log {
     lines: Arc<Mutex<Vec<String>>>,
+    panicked: Arc<AtomicBool>,
     listening: Receiver<String>,
     readers: Vec<std::thread::JoinHandle<()>>,
     forgotten: bool,
@@ -255,6 +286,7 @@ impl Log {
     fn new(listening: Receiver<String>) -> Self {
         Self {
             lines: Arc::default(),
+            panicked: Arc::default(),
             listening,
             readers: Vec::new(),
             forgotten: false,
@@ -265,6 +297,7 @@ impl Log {
         self.forgotten = true;
     }
 
+    /// Waits until all of its output is read, which is when it has ended.
     fn join(&mut self) {
         for reader in self.readers.drain(..) {
             reader.join().expect("a reader does not panic");
@@ -273,15 +306,19 @@ impl Log {
 
     /// Keeps what `output` says, and sends on the address of the first line with `listening`.
     fn follow(&mut self, output: impl Read + Send + 'static, tell: Option<SyncSender<String>>) {
-        let lines = self.lines.clone();
+        let (lines, panicked) = (self.lines.clone(), self.panicked.clone());
         self.readers.push(std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if let (Some(tell), Some(address)) = (&tell, listening_address(&line)) {
                     // Only the first such line is waited for.
                     drop(tell.try_send(address));
                 }
+                let panics = line.contains(PANICKED);
+                if panics {
+                    panicked.store(true, Ordering::Relaxed);
+                }
                 let mut lines = lines.lock().expect("no reader panicked");
-                if lines.len() < LOG_LINES_MAX {
+                if panics || lines.len() < LOG_LINES_MAX {
                     lines.push(line);
                 }
             }

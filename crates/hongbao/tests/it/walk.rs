@@ -6,6 +6,7 @@ use crate::{
     client::{Client, serve},
     sample::{number, plain},
     server::Plan,
+    until::Wait,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,6 +51,7 @@ async fn the_mission_s_example() {
 
     let mut wins_by_wave = [0_u32; 3];
     let mut users = 0;
+    let wait = Wait::begin("every wave is won");
     loop {
         let answer = client.grab(&campaign, &format!("user-{users}")).await;
         users += 1;
@@ -57,7 +59,7 @@ async fn the_mission_s_example() {
             break;
         }
         if answer.missed("between_waves") {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            wait.again().await;
             continue;
         }
         let (packet, _) = answer.win();

@@ -124,7 +124,7 @@ pub async fn sessions_expire(bench: Bench) {
         ledger.session(&[1; 32]).await.unwrap().as_deref(),
         Some("ann")
     );
-    bench.clock.turn(61);
+    bench.clock.turn(300);
     assert_eq!(ledger.session(&[1; 32]).await.unwrap(), None);
     assert_eq!(
         ledger.session(&[2; 32]).await.unwrap().as_deref(),

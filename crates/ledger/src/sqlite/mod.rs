@@ -11,6 +11,7 @@
 //! - [`migrate`]: numbered schemas, older ones brought up, newer ones refused.
 //! - [`write`]: the write connection, commits, and when to stop for good.
 //! - [`backup`]: a copy of the file while it is in use.
+//! - [`durable`]: what an acknowledgement means, as the write connection is set.
 //! - [`checkpoint`]: keeps the write-ahead log short, beside the writers.
 //! - [`fault`]: what an SQLite error means.
 //! - [`campaigns`], [`change`], [`waves`], [`bundles`]: what an organiser issues.
@@ -26,6 +27,7 @@ mod change;
 mod checkpoint;
 mod claims;
 mod counters;
+mod durable;
 mod fault;
 mod insert;
 mod lead;
@@ -90,13 +92,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn durability(&self) -> Result<Durability> {
-        // Both settings are this file's own doing, so there is nothing to probe.
-        Ok(Durability {
-            meaning: "SQLite in WAL mode with synchronous=FULL: an answered win has been synced \
-                      to this machine's disk, and survives the end of the process and of power"
-                .into(),
-            weakness: None,
-        })
+        self.answer(durable::probe(&self.inner.writer).await)
     }
 
     async fn lead(&self, node: NodeId, lease_for: Duration) -> Result<Option<Lead>> {

@@ -28,6 +28,14 @@ pub(super) struct Writer {
     pages: std::sync::atomic::AtomicU64,
 }
 
+/// How a connection commits.
+pub(super) struct Modes {
+    /// `PRAGMA journal_mode`, such as `wal`.
+    pub(super) journal: String,
+    /// `PRAGMA synchronous`: 0 to 3.
+    pub(super) synchronous: i64,
+}
+
 /// What became of a commit that did not succeed.
 #[derive(Debug)]
 pub(super) enum CommitFault {
@@ -125,6 +133,22 @@ impl Writer {
         };
         sqlx::query("BEGIN IMMEDIATE").execute(write.conn()).await?;
         Ok(write)
+    }
+
+    /// How the write connection commits.
+    pub(super) async fn modes(&self) -> Result<Modes, Fail> {
+        super::open::count_call();
+        let mut slot = self.connection.lock().await;
+        if slot.is_none() {
+            *slot = Some(self.options.connect().await?);
+        }
+        let connection = slot.as_mut().expect("it has just been opened, or was");
+        let journal = sqlx::query_scalar("PRAGMA journal_mode");
+        let synchronous = sqlx::query_scalar("PRAGMA synchronous");
+        Ok(Modes {
+            journal: journal.fetch_one(&mut *connection).await?,
+            synchronous: synchronous.fetch_one(connection).await?,
+        })
     }
 
     /// Closes the write connection in an orderly way; nothing is written afterwards.

@@ -4,7 +4,6 @@ use std::{
     fs::File,
     os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::Path,
-    process::Command,
     sync::Arc,
 };
 
@@ -15,6 +14,7 @@ use ledger::{
 };
 use rules::{Clock as _, WinLimit};
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+use testkit::SmallDisk;
 
 use crate::sqlite::past_the_ledger;
 
@@ -260,35 +260,10 @@ fn all_won(results: &[ClaimResult]) {
     }
 }
 
-/// A file system of a fixed size. Needs the right to mount; elsewhere the test says so.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
-            .arg(folder.path())
-            .status()
-            .is_ok_and(|status| status.success());
-        mounted.then_some(Self(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()));
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_gives_nothing_keeps_everything_and_recovers() {
-    let Some(disk) = SmallDisk::new() else {
-        eprintln!("skipped: no right to mount a small file system");
-        return;
-    };
-    let folder = disk.0.path();
+    let disk = SmallDisk::new(2);
+    let folder = disk.path();
     let clock = Arc::new(TurnedClock::default());
     let ledger = open(folder, &clock).await;
     let rain = Rain::open(&bench(&ledger, &clock), 20_000, WinLimit::ONE).await;
@@ -299,8 +274,7 @@ async fn a_full_disk_gives_nothing_keeps_everything_and_recovers() {
             .collect();
         rain.ledger.claim(0, &asks).await
     };
-    let ballast = folder.join("ballast");
-    std::fs::write(&ballast, vec![0; 256 * 1024]).unwrap();
+    let ballast = disk.ballast(256);
     let refused = loop {
         match claim(answered + 1).await {
             Ok(claimed) => all_won(&claimed.results),

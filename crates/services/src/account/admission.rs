@@ -248,4 +248,48 @@ mod tests {
         assert!(gate.attempts.count() <= 100);
         assert_eq!(ask(999), TOO_FREQUENT);
     }
+
+    /// Users who ask once a window beside bots that ask a hundred times: the window decides, and
+    /// chance within it is no better for who asks more.
+    #[test]
+    fn a_hundred_times_the_asks_win_no_more() {
+        const WINDOW_MICROS: i64 = 10_000_000;
+        const WINDOWS: i64 = 50;
+        const USERS: u64 = 600;
+        const BOTS: u64 = 60;
+        const ASKS_OF_BOTS: i64 = 100;
+        let gate = gate();
+        let rules = RuleSet::new(&Rules {
+            attempt_window_seconds: Some(10),
+            discard_probability: 0.5,
+            ..Rules::default()
+        });
+        // Marsaglia's xorshift, always from the same seed.
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut below = |end: i64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            i64::try_from(seed >> 1).unwrap() % end
+        };
+        let mut admitted_each = |kind: &str, number: u64, asks: i64| {
+            let pause = WINDOW_MICROS / asks;
+            let mut admitted = 0_u32;
+            for one in 0..number {
+                let (user, phase) = (user(&format!("{kind}-{one}")), below(pause));
+                for n in 0..WINDOWS * asks {
+                    let grab_id = tap(u128::from(one) << 64 | u128::from(n.unsigned_abs()));
+                    let now = NOW.plus_micros(phase + n * pause);
+                    let verdict = gate.admit(CAMPAIGN, &rules, &user, grab_id, now);
+                    admitted += u32::from(verdict == Verdict::Admitted);
+                }
+            }
+            f64::from(admitted) / number as f64
+        };
+        let user = admitted_each("user", USERS - BOTS, 1);
+        let bot = admitted_each("bot", BOTS, ASKS_OF_BOTS);
+        println!("admitted of {WINDOWS} windows: a user {user:.1}, a bot {bot:.1} times");
+        assert!(user > 20.0, "that is no chance of one half: {user:.1}");
+        assert!(bot <= user * 1.1, "a user {user:.1}, a bot {bot:.1} times");
+    }
 }

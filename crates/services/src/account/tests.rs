@@ -103,7 +103,11 @@ impl Bench {
     }
 
     async fn verify(&self, key: &str, body: &str) -> Answer {
-        let request = Request::post("/account/verify")
+        self.call(key, "/account/verify", body).await
+    }
+
+    async fn call(&self, key: &str, path: &str, body: &str) -> Answer {
+        let request = Request::post(path)
             .header("content-type", "application/json")
             .header("authorization", format!("Bearer {key}"))
             .body(Body::from(body.to_owned()));
@@ -365,7 +369,7 @@ async fn verify_opens_only_to_the_service_key() {
 }
 
 #[tokio::test]
-async fn every_field_of_a_verify_call_is_refused_by_name() {
+async fn every_field_of_a_call_about_attempts_is_refused_by_name() {
     let bench = Bench::new(true, "http://localhost").await;
     let good = json!({"campaign": CAMPAIGN, "attempts": [{"user": "ann", "ip": "192.0.2.1"}]});
     assert_eq!(bench.verify(KEY, &good.to_string()).await.status, 200);
@@ -411,17 +415,27 @@ async fn every_field_of_a_verify_call_is_refused_by_name() {
             "`attempts[0].grab_id`",
         ),
         (with("/attempts/0/more", 1.into()), "`attempts[0].more`"),
+        (
+            with("/attempts", json!([["ann", "192.0.2.1", null]])),
+            "`attempts[0]`",
+        ),
+        (with("/attempts", json!({})), "`attempts`"),
         (with("/more", 1.into()), "`more`"),
     ];
-    for (body, expected) in cases {
-        let answer = bench.verify(KEY, &body).await;
-        let seen = (answer.status, answer.code());
-        assert_eq!(seen, (400, "invalid_field"), "{expected}: {}", answer.body);
-        assert!(
-            answer.message().contains(expected),
-            "{expected}: {}",
-            answer.message()
-        );
+    for path in ["/account/verify", "/account/withdraw"] {
+        for (body, expected) in &cases {
+            let answer = bench.call(KEY, path, body).await;
+            let what = format!("{path} {expected}: {}", answer.body);
+            assert_eq!(
+                (answer.status, answer.code()),
+                (400, "invalid_field"),
+                "{what}"
+            );
+            assert!(answer.message().contains(expected), "{what}");
+        }
+        let list = json!([CAMPAIGN, []]).to_string();
+        let answer = bench.call(KEY, path, &list).await;
+        assert_eq!((answer.status, answer.code()), (400, "invalid_field"));
     }
     let other = with("/campaign", json!(CampaignId(uuid::Uuid::from_u128(8))));
     let answer = bench.verify(KEY, &other).await;
@@ -473,13 +487,8 @@ async fn an_attempt_that_was_withdrawn_is_not_used_up() {
     };
     assert_eq!(verdict(&body).await, "admitted");
     assert_eq!(verdict(&other).await, "rejected");
-    let withdraw = async |key: &str, body: &str| {
-        let request = Request::post("/account/withdraw")
-            .header("content-type", "application/json")
-            .header("authorization", format!("Bearer {key}"))
-            .body(Body::from(body.to_owned()));
-        answer(&bench.inner, request.unwrap()).await.status
-    };
+    let withdraw =
+        async |key: &str, body: &str| bench.call(key, "/account/withdraw", body).await.status;
     assert_eq!(withdraw("no key", &body).await, 401);
     assert_eq!(withdraw(KEY, &other).await, 204);
     assert_eq!(

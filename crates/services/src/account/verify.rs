@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     directory::Current,
-    http::{ApiError, Json, openapi::ErrorBody},
+    http::{ApiError, Json, json, openapi::ErrorBody},
 };
 
 /// The most attempts in one call.
@@ -36,6 +36,7 @@ pub(super) struct VerifyRequest {
     pub(super) campaign: CampaignId,
     /// 1 to 1024 attempts, decided in this order.
     #[schema(min_items = 1, max_items = 1024)]
+    #[serde(deserialize_with = "json::objects")]
     pub(super) attempts: Vec<AttemptToVerify>,
 }
 

@@ -113,7 +113,18 @@ pub(crate) fn maybe_object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Ok(object.map(|object| object.0))
 }
 
-/// As [`maybe_object`], for a list of objects.
+/// As [`object`], for a list of objects.
+///
+/// # Errors
+/// As [`object`].
+pub(crate) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let objects = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|object| object.0).collect())
+}
+
+/// As [`objects`], for a list that may be null.
 ///
 /// # Errors
 /// As [`object`].
@@ -150,17 +161,21 @@ mod tests {
         maybe: Option<Inner>,
         #[serde(default, deserialize_with = "maybe_objects")]
         some: Option<Vec<Inner>>,
+        #[serde(default, deserialize_with = "objects")]
+        all: Vec<Inner>,
     }
 
     #[test]
     fn a_list_is_no_object() {
         let read = |text: &str| parse::<Outer>(text.as_bytes());
         let inner = |a| Inner { a };
-        let both = read(r#"{"one":{"a":1},"maybe":{"a":2},"some":[{"a":3}]}"#);
+        let both =
+            read(r#"{"one":{"a":1},"maybe":{"a":2},"some":[{"a":3}],"all":[{"a":4},{"a":5}]}"#);
         let expected = Outer {
             one: inner(1),
             maybe: Some(inner(2)),
             some: Some(vec![inner(3)]),
+            all: vec![inner(4), inner(5)],
         };
         assert_eq!(both.map_err(|refusal| refusal.message), Ok(expected));
         let least = read(r#"{"one":{"a":1},"maybe":null}"#).map_err(|refusal| refusal.message);
@@ -172,6 +187,7 @@ mod tests {
             (r#"{"one":[1]}"#, "`one` "),
             (r#"{"one":{"a":1},"maybe":[2]}"#, "`maybe` "),
             (r#"{"one":{"a":1},"some":[[3]]}"#, "`some[0]` "),
+            (r#"{"one":{"a":1},"all":[{"a":4},[5]]}"#, "`all[1]` "),
         ] {
             let refusal = read(text).expect_err(text);
             assert_eq!(

@@ -296,4 +296,79 @@ mod tests {
             assert_eq!(message, expected);
         }
     }
+
+    /// Both kinds of file, of one line.
+    fn files(code: &str, user: &str, name: &str) -> [Result<Vec<Line>, ApiError>; 2] {
+        let line = serde_json::json!({"code": code, "user": user, "name": name});
+        [
+            csv(format!("{code},{user},{name}\n").as_bytes()),
+            json_lines(line.to_string().as_bytes()),
+        ]
+    }
+
+    #[test]
+    fn every_field_has_its_limits() {
+        let (code, user, name) = ("x".repeat(64), "x".repeat(64), "名".repeat(120));
+        for lines in files(&code, &user, &name) {
+            assert_eq!(users(lines), [(user.clone(), Some(name.clone()))]);
+        }
+        let longer = |text: &str| format!("{text}x");
+        for (code, user, name, field) in [
+            (&*longer(&code), "bob", "Bob", "code"),
+            ("sec\u{7}ret", "bob", "Bob", "code"),
+            ("secret", &*longer(&user), "Bob", "user"),
+            ("secret", "b\u{0}b", "Bob", "user"),
+            ("secret", "bob", &*longer(&name), "name"),
+            ("secret", "bob", "B\u{7}b", "name"),
+        ] {
+            for lines in files(code, user, name) {
+                let refusal = lines.unwrap_err();
+                assert_eq!(refusal.code, "invalid_field");
+                let expected = format!("`{field}` in line 1 ");
+                let said = &refusal.message;
+                assert!(said.starts_with(&expected), "{expected}: {said}");
+                assert!(!said.contains("sec") && !said.contains("xxx"), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_types_and_what_is_no_text_are_refused() {
+        for (line, field) in [
+            (r#"{"code":"secret","user":7}"#, "`user`"),
+            (r#"{"code":"secret","user":null}"#, "`user`"),
+            (r#"{"code":"secret","user":"bob","name":7}"#, "`name`"),
+            (r#"{"code":"secret","user":"bob","name":["Bob"]}"#, "`name`"),
+            (r#"["secret","bob","Bob"]"#, "an object"),
+        ] {
+            let refusal = json_lines(line.as_bytes()).unwrap_err();
+            assert_eq!(refusal.code, "invalid_field", "{line}");
+            let said = &refusal.message;
+            assert!(
+                said.starts_with("line 1: ") && said.contains(field),
+                "{said}"
+            );
+            assert!(!said.contains("secret"), "{said}");
+        }
+        let refusal = csv(b"secret,bob\nsecret2,b\xffb\n").unwrap_err();
+        assert_eq!(refusal.message, "`body` is not UTF-8 in line 2");
+        let refusal = json_lines(b"{\"code\":\"secret\",\"user\":\"b\xffb\"}").unwrap_err();
+        assert_eq!(refusal.code, "invalid_json");
+        assert!(
+            refusal.message.starts_with("line 1: "),
+            "{}",
+            refusal.message
+        );
+    }
+
+    #[test]
+    fn one_list_holds_so_many_users_and_no_more() {
+        let line = |n: usize| format!("code-{n},user-{n}\n");
+        let mut body: String = (1..=USERS_PER_IMPORT_MAX).map(line).collect();
+        assert!(csv(body.as_bytes()).is_ok_and(|lines| lines.len() == USERS_PER_IMPORT_MAX));
+        body += &line(0);
+        let refusal = csv(body.as_bytes()).unwrap_err();
+        let expected = "`user` in line 200001 is one too many: at most 200000 at once";
+        assert_eq!(refusal.message, expected);
+    }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use super::{
@@ -13,6 +12,7 @@ use super::{
 use crate::{
     client::Answer,
     sample::{number, text},
+    until::Wait,
 };
 
 /// How many users win the rest at once.
@@ -49,13 +49,17 @@ pub(crate) async fn settle_and_check(load: &Arc<Load>, rains: &[Arc<Rain>]) {
 async fn settle(load: Arc<Load>, rain: Arc<Rain>, worker: u64) {
     let mut random = Random::new(worker);
     let mut misses = 0;
+    let mut wait = Wait::begin("the next wave opens");
     for n in 0.. {
         let user = format!("settle-{worker}-{n}");
         match load.tap(&rain, &user, random.uuid(), 1).await {
-            Answer::Won { .. } => misses = 0,
+            Answer::Won { .. } => {
+                misses = 0;
+                wait = Wait::begin("the next wave opens");
+            }
             Answer::Missed(reason) if reason == "sold_out" => return,
             Answer::Missed(reason) if reason == "between_waves" => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                wait.again().await;
             }
             Answer::Missed(reason) if reason == "not_this_time" => {
                 misses += 1;

@@ -150,6 +150,7 @@ impl Load {
 
     /// An organiser's POST, repeated until it is answered.
     pub(crate) async fn post(&self, path: &str, key: Option<&str>, body: &Value) -> Value {
+        let began = Instant::now();
         loop {
             let mut request = self.client.organiser(Method::POST, path).json(body);
             if let Some(key) = key {
@@ -168,6 +169,7 @@ impl Load {
                     return answer;
                 }
             }
+            assert!(began.elapsed() < DECIDED_WITHIN, "{path} stays unanswered");
             tokio::time::sleep(RETRY_AFTER).await;
         }
     }

@@ -19,6 +19,7 @@ use crate::{
     client::{Client, serve},
     sample::{plain, text, with},
     server::Plan,
+    until::until,
 };
 
 /// Told only where there is a database server, or a log service.
@@ -81,9 +82,10 @@ async fn told_by_a_busy_server() -> Read {
     client.grab(&campaign, "winner").await.win();
     assert!(client.grab(&campaign, "loser").await.missed("sold_out"));
     // Grabs are told once a second.
-    while client.counter("hongbao_grabs_total").await < 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    until("both grabs are told", async || {
+        (client.counter("hongbao_grabs_total").await >= 2).then_some(())
+    })
+    .await;
     assert_eq!(client.counter("hongbao_claim_batch_size_count").await, 1);
     parsed(&client.metrics().await)
 }

@@ -1,4 +1,5 @@
-//! Every field of every request body: what is refused, and that the message names the field.
+//! Every field of every request body: what is refused, and that the message names the field. Those
+//! of lists of users are in `users_file`, those of account's calls in its own tests.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -69,9 +70,9 @@ async fn fields_of_a_new_campaign() {
             vec![json!("late"), json!(7), json!(past), json!(far)],
         ),
         ("currency", vec![json!("cny"), json!("XXXX"), json!(1)]),
-        ("split", vec![json!(1)]),
-        ("win_limit", vec![json!(1)]),
-        ("rules", vec![json!("none")]),
+        ("split", vec![json!(1), json!(["equal", 5])]),
+        ("win_limit", vec![json!(1), json!([1, "campaign"])]),
+        ("rules", vec![json!("none"), json!([3_600])]),
         ("surprise", vec![json!(1)]),
     ] {
         for value in values {
@@ -173,6 +174,9 @@ async fn fields_of_a_split() {
         body["split"]["tiers"][0][name] = value;
         refused(&bench, Method::POST, CAMPAIGNS, &body, field).await;
     }
+    let mut body = tiers();
+    body["split"]["tiers"][0] = json!(["First", 1, 5]);
+    refused(&bench, Method::POST, CAMPAIGNS, &body, "split.tiers[0]").await;
 }
 
 #[tokio::test]
@@ -249,6 +253,7 @@ async fn fields_of_a_change() {
             "ends_at",
         ),
         (json!({"rules": 5}), "rules"),
+        (json!({"rules": [3_600]}), "rules"),
         (
             json!({"rules": {"attempt_window_seconds": 0}}),
             "rules.attempt_window_seconds",
@@ -305,6 +310,7 @@ async fn fields_of_a_top_up() {
         (2, json!({"packets": 5}), "tiers"),
         (2, json!({"packets": 5, "tiers": []}), "tiers"),
         (2, json!({"packets": 5, "tiers": 5}), "tiers"),
+        (2, json!({"packets": 1, "tiers": [["x", 1, 1]]}), "tiers[0]"),
         (
             2,
             json!({"packets": 1, "tiers": [{"label": "", "count": 1, "amount": 1}]}),
