@@ -17,6 +17,9 @@ pub struct Patience {
     pub ended_left_for: Duration,
     /// One that has ended in an orderly way, and is not missed for this long, is removed.
     pub ended_kept_for: Duration,
+    /// One that is unhealthy for this long while others serve, and not for too much load, is
+    /// replaced: Docker itself restarts only what has ended.
+    pub unhealthy_kept_for: Duration,
     /// More instances than there should be, for this long, are somebody's will.
     pub followed_after: Duration,
     /// A service whose oldest container is younger than this has just been brought up, and begins
@@ -40,6 +43,7 @@ impl Default for Patience {
             half_made_kept_for: Duration::from_secs(15),
             ended_left_for: Duration::from_secs(10),
             ended_kept_for: Duration::from_secs(60),
+            unhealthy_kept_for: Duration::from_secs(120),
             followed_after: Duration::from_secs(10),
             brought_up_within: Duration::from_secs(120),
             holds_after: Duration::from_secs(3),

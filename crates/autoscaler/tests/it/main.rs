@@ -37,6 +37,7 @@ const PATIENCE: Patience = Patience {
     half_made_kept_for: Duration::from_millis(300),
     ended_left_for: Duration::from_millis(500),
     ended_kept_for: Duration::from_secs(1),
+    unhealthy_kept_for: Duration::from_secs(60),
     followed_after: Duration::from_millis(500),
     brought_up_within: Duration::from_secs(120),
     holds_after: Duration::from_millis(200),

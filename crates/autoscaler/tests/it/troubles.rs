@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use autoscaler::{Docker, DockerError, rule::Pace};
+use autoscaler::{Docker, DockerError, Patience, rule::Pace};
 
-use super::{PACE, Running, fake::Fake, looks, until};
+use super::{PACE, PATIENCE, Running, fake::Fake, looks, until};
 
 const AUTO: (&str, &str) = ("hongbao.auto_scaling.max_cpu", "70");
 
@@ -113,6 +113,34 @@ async fn one_that_is_unwell_takes_none_away_and_keeps_none_from_coming() {
     assert_eq!(fake.running("idle"), 3);
     fake.change("p-idle-3", |it| it.status = "Up 3 minutes (healthy)".into());
     until(&fake, "they go", |fake| fake.running("idle") == 1).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn one_that_stays_unhealthy_while_others_serve_is_replaced() {
+    let fake = Fake::new();
+    let least = ("hongbao.auto_scaling.min_instances", "2");
+    fake.add("web", 2, &[AUTO, least]);
+    fake.add(
+        "loaded",
+        2,
+        &[AUTO, least, ("hongbao.auto_scaling.max_instances", "2")],
+    );
+    fake.add("none", 2, &[AUTO, least]);
+    fake.load("loaded", 8.0);
+    for name in ["p-web-1", "p-loaded-1", "p-none-1", "p-none-2"] {
+        fake.change(name, |it| it.status = "Up 3 minutes (unhealthy)".into());
+    }
+    let brisk = Patience {
+        unhealthy_kept_for: Duration::from_millis(500),
+        ..PATIENCE
+    };
+    let running = Running::begin_patient(&fake, PACE, brisk);
+    until(&fake, "another", |fake| fake.numbers("web") == [2, 3]).await;
+    looks(&fake, 40).await;
+    assert_eq!(fake.numbers("web"), [2, 3]);
+    assert_eq!(fake.numbers("loaded"), [1, 2]);
+    assert_eq!(fake.numbers("none"), [1, 2]);
     running.end().await;
 }
 
