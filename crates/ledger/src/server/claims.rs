@@ -60,8 +60,9 @@ pub(super) async fn claim(
     claimed
 }
 
-/// Claims, leaving out the campaigns that turn out to be `spoilt`; again after a deadlock or a
-/// lock time-out, and with more care after a row that is in the way or that the database refuses.
+/// Claims, leaving out the campaigns that turn out to be `spoilt`; again after a deadlock, and with
+/// more care after a row that is in the way, that another transaction holds, or that the database
+/// refuses.
 async fn claim_but(
     inner: &Inner,
     slot: u8,
@@ -69,7 +70,7 @@ async fn claim_but(
     spoilt: &mut Spoilt,
 ) -> Result<Claimed, ClaimError> {
     let mut patience = Patience::new();
-    let mut care = Care::Plain;
+    let mut care = inner.held.care();
     let deadline = Instant::now() + CLAIM_TIMEOUT;
     loop {
         let tried = attempt(inner, (slot, deadline), asks, spoilt, care).await;
@@ -82,6 +83,10 @@ async fn claim_but(
             }
             Err(CommitFault::NotDone(fail)) => {
                 if let Some(more) = care.after(fail.fault()) {
+                    if fail.fault() == Fault::Waited {
+                        // Whatever becomes of this batch, the next is not to wait as long.
+                        inner.held.found();
+                    }
                     care = more;
                 } else if !patience.lasts(&fail).await {
                     return Err(ClaimError::NotDone(fail.judge()));
@@ -104,7 +109,7 @@ async fn attempt(
     let begun = fence::begin(inner, slot, wanted, spoilt, deadline).await;
     let (mut tx, fence, states) = begun.map_err(CommitFault::NotDone)?;
     let batch = Batch::admit(inner.now(), states, asks);
-    let decided = match decide(&mut tx, &fence, batch, asks, care).await {
+    let decided = match decide(inner, &mut tx, &fence, batch, asks, care).await {
         Ok(decided) => decided,
         Err(fail) => {
             // Explicitly, so that its locks are gone before the next try. When this fails too,
@@ -136,6 +141,7 @@ async fn attempt(
 
 /// Everything between the locks and COMMIT.
 async fn decide(
+    inner: &Inner,
     tx: &mut Tx,
     fence: &Fence,
     mut batch: Batch<'_>,
@@ -151,7 +157,8 @@ async fn decide(
         let standings = standing::read(tx, &several(&round), Keys::User).await?;
         let rows = batch.ordinals(round, standings);
         if !rows.is_empty() {
-            inserted += insert_round(tx, &mut batch, fence, &rows, care, inserted).await?;
+            let new = insert_round(inner, tx, &mut batch, fence, &rows, care, inserted);
+            inserted += new.await?;
         }
     }
     let books = match batch.books(asks) {
@@ -170,6 +177,7 @@ async fn decide(
 
 /// Inserts a round and decides it; tells how many rows were inserted.
 async fn insert_round<'a>(
+    inner: &Inner,
     tx: &mut Tx,
     batch: &mut Batch<'a>,
     fence: &Fence,
@@ -178,6 +186,9 @@ async fn insert_round<'a>(
     already: u64,
 ) -> Result<u64, Fail> {
     let inserted = insert(tx, fence, rows, care, already).await?;
+    if inserted.held {
+        inner.held.found();
+    }
     if inserted.rows == rows.len() as u64 {
         // As many as were sent: all of them, and none of another.
         batch.all_won(rows);

@@ -39,7 +39,7 @@ impl Fail {
             Self::Ledger(error) => error,
             Self::Sql(error) => match fault(&error) {
                 Fault::Row | Fault::Unique => LedgerError::Corrupt(error.to_string()),
-                Fault::Again | Fault::Lost | Fault::Other => {
+                Fault::Again | Fault::Waited | Fault::Lost | Fault::Other => {
                     LedgerError::Unavailable(error.to_string())
                 }
             },
@@ -52,9 +52,11 @@ impl Fail {
 /// What an error of the database means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A deadlock, a lock time-out or a conflict of snapshots: the transaction is to be rolled
-    /// back, and may work at once.
+    /// A deadlock or a conflict of snapshots: the transaction is to be rolled back, and may work
+    /// at once.
     Again,
+    /// Another transaction has a lock, or a row that is not committed, and did not end in time.
+    Waited,
     /// A unique key is there already.
     Unique,
     /// The database refuses a row for what is in it.
@@ -89,9 +91,9 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
 /// of MariaDB where they differ.
 fn mysql(number: u16) -> Fault {
     match number {
-        // Lock wait timeout; deadlock; MariaDB's record changed since the snapshot; TiDB's
-        // write conflict.
-        1205 | 1213 | 1020 | 9007 => Fault::Again,
+        1205 => Fault::Waited,
+        // Deadlock; MariaDB's record changed since the snapshot; TiDB's write conflict.
+        1213 | 1020 | 9007 => Fault::Again,
         1022 | 1062 | 1169 | 1586 => Fault::Unique,
         // NOT NULL, out of range, truncated, wrong value, too long, CHECK (MySQL, MariaDB),
         // foreign key.
@@ -108,8 +110,9 @@ fn mysql(number: u16) -> Fault {
 /// Codes of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn postgres(code: &str) -> Fault {
     match code {
-        // Serialization, deadlock, lock not available.
-        "40001" | "40P01" | "55P03" => Fault::Again,
+        "55P03" => Fault::Waited,
+        // Serialization, deadlock.
+        "40001" | "40P01" => Fault::Again,
         "23505" => Fault::Unique,
         _ if code.starts_with("22") || code.starts_with("23") => Fault::Row,
         // Connection exceptions; shut down by an administrator, crashed, starting up; read only,
@@ -144,12 +147,11 @@ mod tests {
 
     #[test]
     fn deadlocks_and_lock_timeouts_are_tried_again_and_bad_rows_are_not() {
-        for number in [1205, 1213] {
-            assert_eq!(mysql(number), Fault::Again);
-        }
-        for code in ["40001", "40P01", "55P03"] {
-            assert_eq!(postgres(code), Fault::Again);
-        }
+        assert_eq!([1205, 1213].map(mysql), [Fault::Waited, Fault::Again]);
+        assert_eq!(
+            ["40001", "40P01", "55P03"].map(postgres),
+            [Fault::Again, Fault::Again, Fault::Waited]
+        );
         assert_eq!((mysql(4025), postgres("23514")), (Fault::Row, Fault::Row));
         assert_eq!(
             (mysql(1062), postgres("23505")),

@@ -1,6 +1,14 @@
 //! Inserts claims: one statement for all rows of a round.
+//!
+//! A process that stalls in the midst of its transaction keeps its rows locked until the database
+//! gives it up, and its users ask elsewhere meanwhile. Whoever meets such a row leaves it out and
+//! claims the others; for a while afterwards nobody waits for rows.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use super::{
     bind::rows_text,
@@ -15,6 +23,32 @@ use crate::{claiming::NewClaim, codec};
 const INSERT: &str = "INSERT INTO claims (campaign_no, wave, idx, claim_id, user_id, amount, \
      tier, claimed_at, period, ordinal, grab_id, slot, slot_seq)";
 
+/// How long no claim waits for rows after one was found to be held.
+const HELD_FOR: Duration = Duration::from_secs(3);
+
+/// Whether rows of claims were found lately that another transaction holds and does not end.
+#[derive(Default)]
+pub(super) struct Held(Mutex<Option<Instant>>);
+
+impl Held {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// With what care a batch is tried first.
+    pub(super) fn care(&self) -> Care {
+        match *self.lock() {
+            Some(found) if found.elapsed() < HELD_FOR => Care::EachRow,
+            _ => Care::Plain,
+        }
+    }
+
+    /// One was found now.
+    pub(super) fn found(&self) {
+        *self.lock() = Some(Instant::now());
+    }
+}
+
 /// How a refused row is borne.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Care {
@@ -24,7 +58,8 @@ pub(super) enum Care {
     Plain,
     /// It fails the transaction; rows whose key is there are passed over.
     Usual,
-    /// The statement is taken back and halved until the row stands alone.
+    /// The statement is taken back and halved until the row stands alone. A row that another
+    /// transaction holds is refused, too, and not waited for.
     EachRow,
 }
 
@@ -35,7 +70,7 @@ impl Care {
     pub(super) fn after(self, fault: Fault) -> Option<Self> {
         match (fault, self) {
             (Fault::Unique, Self::Plain) => Some(Self::Usual),
-            (Fault::Row, Self::Plain | Self::Usual) => Some(Self::EachRow),
+            (Fault::Row | Fault::Waited, Self::Plain | Self::Usual) => Some(Self::EachRow),
             _ => None,
         }
     }
@@ -46,8 +81,11 @@ impl Care {
 pub(super) struct Inserted {
     /// How many are in the table now that were not before.
     pub(super) rows: u64,
-    /// Places in the slice of rows that the database refused for what is in them.
+    /// Places in the slice of rows that the database refused for what is in them, or that another
+    /// transaction holds.
     pub(super) refused: Vec<usize>,
+    /// Whether another transaction holds any.
+    pub(super) held: bool,
 }
 
 /// Inserts `rows`, after `already` that this batch has inserted; conflicts are passed over.
@@ -59,24 +97,37 @@ pub(super) async fn insert(
     already: u64,
 ) -> Result<Inserted, Fail> {
     let values: Vec<Vec<Value>> = rows.iter().map(|row| columns(row, fence)).collect();
-    let (inserted, refused) = match (tx.dialect(), care) {
-        (_, Care::Plain) => (tx.insert_rows(INSERT, &values, "").await?, Vec::new()),
-        (Dialect::MySql, Care::Usual) => (with_count(tx, fence, &values).await?, Vec::new()),
-        (Dialect::MySql, Care::EachRow) => {
-            let (_, refused) = halving(tx, &values).await?;
-            (count(tx.script(counting(fence)).await?.pop())?, refused)
+    let mut inserted = match (tx.dialect(), care) {
+        (_, Care::Plain) => Inserted::all(tx.insert_rows(INSERT, &values, "").await?),
+        (Dialect::MySql, Care::Usual) => Inserted::all(with_count(tx, fence, &values).await?),
+        (Dialect::MySql, Care::EachRow) => Inserted {
+            rows: 0,
+            ..halving(tx, &values).await?
+        },
+        (Dialect::Postgres, Care::Usual) => {
+            let tail = tx.dialect().passing_over("campaign_no");
+            Inserted::all(tx.insert_rows(INSERT, &values, &tail).await?)
         }
-        (Dialect::Postgres, Care::Usual) => (statement(tx, &values).await?, Vec::new()),
         (Dialect::Postgres, Care::EachRow) => halving(tx, &values).await?,
     };
-    Ok(Inserted {
-        rows: match (tx.dialect(), care) {
-            // Counted over all rounds of the batch.
-            (Dialect::MySql, Care::Usual | Care::EachRow) => inserted.saturating_sub(already),
-            (_, Care::Plain) | (Dialect::Postgres, _) => inserted,
-        },
-        refused,
-    })
+    if (tx.dialect(), care) == (Dialect::MySql, Care::EachRow) {
+        inserted.rows = count(tx.script(counting(fence)).await?.pop())?;
+    }
+    if tx.dialect() == Dialect::MySql && care != Care::Plain {
+        // Counted over all rounds of the batch.
+        inserted.rows = inserted.rows.saturating_sub(already);
+    }
+    Ok(inserted)
+}
+
+impl Inserted {
+    /// All rows but those whose key is there.
+    fn all(rows: u64) -> Self {
+        Self {
+            rows,
+            ..Self::default()
+        }
+    }
 }
 
 /// Inserts and counts in one round trip. MySQL counts rows that were there as touched; the
@@ -98,27 +149,44 @@ fn count(answer: Option<Answer>) -> Result<u64, Fail> {
     Ok(codec::count(counted.int(0)?)?)
 }
 
-async fn statement(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, Fail> {
+/// Inserts without waiting for a row. MySQL, where the least wait is a second, takes MariaDB's
+/// words for a comment.
+async fn at_once(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, Fail> {
     let tail = tx.dialect().passing_over("campaign_no");
-    tx.insert_rows(INSERT, rows, &tail).await
+    let head = match tx.dialect() {
+        Dialect::MySql => {
+            format!("/*M!100300 SET STATEMENT innodb_lock_wait_timeout = 0 FOR */ {INSERT}")
+        }
+        Dialect::Postgres => INSERT.to_owned(),
+    };
+    tx.insert_rows(&head, rows, &tail).await
 }
 
-/// Rows inserted, as far as the database tells, and the places of those refused.
-async fn halving(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<(u64, Vec<usize>), Fail> {
-    let (mut inserted, mut refused) = (0, Vec::new());
+/// The rows inserted, as far as the database tells, and which it refused.
+async fn halving(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<Inserted, Fail> {
+    if tx.dialect() == Dialect::Postgres {
+        // For this transaction, which has its other locks.
+        tx.raw("SET LOCAL lock_timeout = '1ms'".into()).await?;
+    }
+    let mut inserted = Inserted::default();
     let mut waiting: Vec<Range<usize>> = Vec::new();
     waiting.push(0..rows.len());
     while let Some(range) = waiting.pop() {
         tx.raw("SAVEPOINT rows_of_claims".into()).await?;
-        match statement(tx, &rows[range.clone()]).await {
-            Ok(count) => inserted += count,
-            Err(fail) if fail.fault() == Fault::Row => {
+        match at_once(tx, &rows[range.clone()]).await {
+            Ok(count) => inserted.rows += count,
+            Err(fail) if matches!(fail.fault(), Fault::Row | Fault::Waited) => {
                 tx.raw("ROLLBACK TO SAVEPOINT rows_of_claims".into())
                     .await?;
                 if range.len() == 1 {
-                    let error = fail.judge();
-                    tracing::warn!(%error, "a claim is refused by the database");
-                    refused.push(range.start);
+                    inserted.refused.push(range.start);
+                    if fail.fault() == Fault::Waited {
+                        inserted.held = true;
+                        metrics::counter!("hongbao_claims_held_total").increment(1);
+                    } else {
+                        let error = fail.judge();
+                        tracing::warn!(%error, "a claim is refused by the database");
+                    }
                 } else {
                     let middle = range.start + range.len() / 2;
                     waiting.push(middle..range.end);
@@ -128,7 +196,7 @@ async fn halving(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<(u64, Vec<usize>), 
             Err(fail) => return Err(fail),
         }
     }
-    Ok((inserted, refused))
+    Ok(inserted)
 }
 
 fn columns(row: &NewClaim<'_>, fence: &Fence) -> Vec<Value> {

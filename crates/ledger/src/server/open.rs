@@ -12,6 +12,7 @@ use super::{
     connect::{self, Use},
     dialect::Dialect,
     fault::Fail,
+    insert::Held,
     migrate,
     offset::{OffsetClock, TimeSource, keep_measuring},
     pool::{Pool, Texts},
@@ -37,6 +38,8 @@ pub(super) struct Inner {
     texts: Arc<Texts>,
     /// Bundles without an unclaimed packet: once so, for ever so.
     pub(super) finished: Finished,
+    /// Whether claims are to wait for rows.
+    pub(super) held: Held,
     /// Ends the measuring with the ledger.
     _measured: Arc<OffsetClock>,
 }
@@ -213,6 +216,7 @@ impl ServerLedger {
                 scanners,
                 texts,
                 finished: Finished::default(),
+                held: Held::default(),
                 _measured: offset,
             }),
         };

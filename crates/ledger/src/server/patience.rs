@@ -27,7 +27,7 @@ impl Patience {
 
     /// Whether `fail` may be gone at once and there is time for another try; waits before it.
     pub(super) async fn lasts(&mut self, fail: &Fail) -> bool {
-        if fail.fault() != Fault::Again {
+        if !matches!(fail.fault(), Fault::Again | Fault::Waited) {
             return false;
         }
         metrics::counter!("hongbao_ledger_conflicts_total").increment(1);

@@ -364,7 +364,12 @@ impl Tx {
                 Ok(touched)
             }
             // The database's word that it has rolled back, or has not come to COMMIT.
-            Err(fail) if matches!(fail.fault(), Fault::Again | Fault::Unique | Fault::Row) => {
+            Err(fail)
+                if matches!(
+                    fail.fault(),
+                    Fault::Again | Fault::Waited | Fault::Unique | Fault::Row
+                ) =>
+            {
                 Err(CommitFault::NotDone(fail))
             }
             Err(fail) => Err(CommitFault::Unknown(fail)),

@@ -20,6 +20,7 @@ use crate::{
 on_servers! {
     a_deadlock_is_rolled_back_and_tried_again,
     a_lock_that_stays_held_ends_in_not_done,
+    rows_of_a_stalled_transaction_hold_up_no_others,
     a_look_keeps_nobody_else_waiting,
     a_look_waits_for_what_is_being_committed,
     a_commit_whose_answer_is_lost_is_settled_as_won,
@@ -162,6 +163,43 @@ async fn a_lock_that_stays_held_ends_in_not_done(backend: Backend) {
     stranger.run("ROLLBACK".into()).await;
     won(&bench.ledger.claim(3, &asks).await.unwrap().results[0]);
     assert_eq!(rain.balanced().await.packets.claimed, 2);
+}
+
+/// A process that has stalled in the midst of its claims: of those who ask elsewhere meanwhile only
+/// its own users and packets wait for its end.
+async fn rows_of_a_stalled_transaction_hold_up_no_others(backend: Backend) {
+    let (database, bench, rain) = setting(backend).await;
+    let no = rain.campaign.no.0;
+    let mut stranger = Stranger::begin(&database).await;
+    let ann = (1, hex::encode("ann"));
+    let eve = (2, hex::encode("eve"));
+    stranger.claim_by(no, [ann, eve].into_iter()).await;
+    let claim = async |asks: &[ClaimAsk]| {
+        let asks = asked_now(&*bench.ledger, asks);
+        bench.ledger.claim(0, &asks).await.unwrap().results
+    };
+    // Ann asks for another packet, Fay for Eve's.
+    let asks = [
+        rain.ask("ann", 1, 3),
+        rain.ask("bob", 1, 4),
+        rain.ask("fay", 1, 2),
+        rain.ask("cat", 1, 5),
+    ];
+    let first = claim(&asks).await;
+    assert_eq!(first[0], ClaimResult::Failed);
+    won(&first[1]);
+    assert_eq!(first[2], ClaimResult::Failed);
+    won(&first[3]);
+    // They ask again, with others.
+    let again = [asks[0].clone(), asks[2].clone(), rain.ask("dan", 1, 6)];
+    let second = claim(&again).await;
+    assert_eq!(second[..2], [ClaimResult::Failed, ClaimResult::Failed]);
+    won(&second[2]);
+    stranger.run("ROLLBACK".into()).await;
+    for result in claim(&again[..2]).await {
+        won(&result);
+    }
+    assert_eq!(rain.balanced().await.packets.claimed, 5);
 }
 
 /// A task that looks, and what comes of it.

@@ -72,6 +72,8 @@ async fn claim_at_random(
                     wins.push((ask.user.clone(), win.packet, win.claimed_at));
                 }
                 ClaimResult::AtLimit(_) | ClaimResult::PacketTaken | ClaimResult::Closed => {}
+                // Another batch has had it for so long that nobody waits for rows any more.
+                ClaimResult::Failed => {}
                 other => panic!("slot {slot}: {other:?}"),
             }
         }
