@@ -67,6 +67,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::open_campaigns::OpenCampaigns;
 use self::{
+    audit::LateAudits,
     auditor::Auditor,
     issuer::{IssueError, Issuer},
     leader::Leader,
@@ -160,6 +161,7 @@ pub struct Monitor {
     open_campaigns: Arc<OpenCampaigns>,
     passwords: Passwords,
     tries: LoginTries,
+    late_audits: LateAudits,
     setup: Setup,
     live: live::Counted,
 }
@@ -188,6 +190,7 @@ impl Monitor {
             open_campaigns: Arc::default(),
             passwords: Passwords::new(),
             tries,
+            late_audits: LateAudits::default(),
             setup: Setup::default(),
             live: live::Counted::new(),
         })
