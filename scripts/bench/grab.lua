@@ -33,13 +33,14 @@ function init(args)
   if file == "-" then
     requests[1] = string.rep(head .. "\r\n", depth)
   elseif once then
-    -- Whole requests of half a million tokens would be too much for a Lua state, so the text
-    -- around the token is put on while it runs.
+    -- Whole requests, made beforehand: to put them together while it runs costs the server, which
+    -- shares the processor, a tenth of its wins. 150 MB a thread for half a million.
     local before = head .. "Content-Length: 0\r\nAuthorization: Bearer "
     requests = read_tokens(file, count, tonumber(args[7]), number)
+    for i = 1, #requests do requests[i] = before .. requests[i] .. "\r\n\r\n" end
     request = function()
       if next_request < last_request then next_request = next_request + 1 end
-      return before .. requests[next_request] .. "\r\n\r\n"
+      return requests[next_request]
     end
   else
     local tokens = read_tokens(file, count, 1, 0)
