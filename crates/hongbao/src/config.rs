@@ -353,15 +353,7 @@ impl Settings {
     /// # Errors
     /// When the file cannot be read, or holds an unknown option or a wrong value.
     pub fn with_file(mut self) -> anyhow::Result<Self> {
-        // A template leaves variables empty that are not set. Secrets are not among them: to be
-        // told an empty one is a mistake, and none must be drawn in its place.
-        forget_empty!(self:
-            public_url database_url db_host db_name db_user db_passwd queue_url mns_url
-            access_key_id access_key_secret access_key_token sls_endpoint sls_project
-            sls_logstore sls_region attempts_url account_url account_check_ip log);
-        if let Some(proxies) = &mut self.trusted_proxies {
-            proxies.retain(|proxy| !proxy.is_empty());
-        }
+        self.forget_empty();
         let Some(path) = self.config.clone() else {
             return Ok(self);
         };
@@ -378,7 +370,23 @@ impl Settings {
             organiser_key organiser_key_file trusted_proxies limit_loopback logins_per_minute
             access_log logged_misses_per_second threads connections_max drain_notice_seconds drain_seconds log
             log_format);
+        self.forget_empty();
         Ok(self)
+    }
+
+    /// A template leaves empty what is not set. The service's own secrets are not among these: to be
+    /// told an empty one is a mistake, and none must be drawn in its place.
+    fn forget_empty(&mut self) {
+        forget_empty!(self:
+            public_url database_url db_host db_name db_user db_passwd queue_url mns_url
+            access_key_id access_key_secret access_key_token sls_endpoint sls_project
+            sls_logstore sls_region attempts_url account_url account_check_ip log);
+        if let Some(proxies) = &mut self.trusted_proxies {
+            proxies.retain(|proxy| !proxy.is_empty());
+        }
+        if self.trusted_proxies.as_ref().is_some_and(Vec::is_empty) {
+            self.trusted_proxies = None;
+        }
     }
 
     /// The most connections at once.

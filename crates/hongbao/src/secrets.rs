@@ -189,11 +189,16 @@ impl Found {
         if needed.service_key {
             service_key = found(&service, service_kept, ledger).await?;
         }
+        let mut organiser_key = None;
         if needed.organiser_key {
-            found(&organiser, organiser_kept, None).await?;
+            organiser_key = found(&organiser, organiser_kept, None).await?;
         }
+        // Without a directory to keep it in there is none, and organisers log in with a password.
+        let draws_organiser_key = needed.organiser_key && dir.is_some();
         Ok(Self {
-            complete: token_secret.is_some() && (service_key.is_some() || !needed.service_key),
+            complete: token_secret.is_some()
+                && (service_key.is_some() || !needed.service_key)
+                && (organiser_key.is_some() || !draws_organiser_key),
             service_key,
         })
     }

@@ -188,7 +188,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Decides each row from what stands under its keys. `refused` are the places within `rows`
-    /// of those that the database refuses for what is in them.
+    /// of those that the database refuses, for what is in them or because another transaction holds
+    /// them.
     pub(crate) fn judge(
         &mut self,
         rows: &[NewClaim<'a>],

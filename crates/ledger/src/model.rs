@@ -345,7 +345,8 @@ pub enum ClaimResult {
     Halted,
     /// The ask was over 3 s old when its turn came; nothing was written.
     TooLate,
-    /// The database refuses this row, and this row alone; nothing was written.
+    /// The database refuses this row, and this row alone, or another transaction holds it and does
+    /// not end; nothing was written.
     Failed,
 }
 

@@ -32,7 +32,7 @@ export interface CampaignSummary {
   next_wave_at: string | null;
 }
 
-export interface ListedCampaign extends CampaignSummary {
+export interface PublicListing extends CampaignSummary {
   /** When it ended, before `ends_at` perhaps. */
   closed_at: string | null;
 }
@@ -92,7 +92,7 @@ export const openSession = (code: string) =>
 
 export const closeSession = () => request<void>('/account/sessions', { method: 'DELETE' });
 
-export const publicCampaigns = () => request<{ campaigns: ListedCampaign[] }>(REDPACKET);
+export const publicCampaigns = () => request<{ campaigns: PublicListing[] }>(REDPACKET);
 
 export const publicCampaign = (id: string) => request<PublicCampaign>(`${REDPACKET}/${part(id)}`);
 

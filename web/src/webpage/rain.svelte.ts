@@ -82,7 +82,10 @@ export class Rain {
     this.#polling = setTimeout(() => void this.refresh(), jittered(meanMs, this.random));
   }
 
-  /** Answers and events come in any order: an older state never replaces a newer one. */
+  /**
+   * Answers and events come in any order: what was told earlier never replaces what was told later.
+   * (One replica may know of a change a fifth of a second after another; the next ask mends that.)
+   */
   #take(campaign: PublicCampaign): void {
     if (this.#stopped) return;
     this.#clock.hear(campaign.server_time);

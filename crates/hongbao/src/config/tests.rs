@@ -24,6 +24,17 @@ fn the_file_fills_what_was_not_told() {
 }
 
 #[test]
+fn what_is_left_empty_is_not_set() {
+    let settings =
+        from_file("mns_url = ''\ndb_host = ''\ntrusted_proxies = ['']\nservice_key = ''");
+    let settings = settings.expect("a good file");
+    assert_eq!((settings.mns_url, settings.db_host), (None, None));
+    assert_eq!(settings.trusted_proxies, None);
+    let key = settings.service_key;
+    assert_eq!(key.as_deref(), Some(""), "a mistake, to be refused");
+}
+
+#[test]
 fn every_option_can_stand_in_the_file() {
     let command = Settings::augment_args(clap::Command::new("hongbao"));
     let names: Vec<_> = command

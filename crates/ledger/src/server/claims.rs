@@ -82,14 +82,14 @@ async fn claim_but(
                 return Err(ClaimError::InDoubt(fail.judge().to_string()));
             }
             Err(CommitFault::NotDone(fail)) => {
-                if let Some(more) = care.after(fail.fault()) {
-                    if fail.fault() == Fault::Waited {
-                        // Whatever becomes of this batch, the next is not to wait as long.
-                        inner.held.found();
-                    }
-                    care = more;
-                } else if !patience.lasts(&fail).await {
-                    return Err(ClaimError::NotDone(fail.judge()));
+                let more = match fail.fault() {
+                    Fault::Waited => inner.held.after(care),
+                    fault => care.after(fault),
+                };
+                match more {
+                    Some(more) => care = more,
+                    None if patience.lasts(&fail).await => {}
+                    None => return Err(ClaimError::NotDone(fail.judge())),
                 }
             }
         }
@@ -109,9 +109,13 @@ async fn attempt(
     let begun = fence::begin(inner, slot, wanted, spoilt, deadline).await;
     let (mut tx, fence, states) = begun.map_err(CommitFault::NotDone)?;
     let batch = Batch::admit(inner.now(), states, asks);
-    let decided = match decide(inner, &mut tx, &fence, batch, asks, care).await {
+    let decided = match decide(&mut tx, &fence, batch, asks, care).await {
         Ok(decided) => decided,
         Err(fail) => {
+            // For a row: the slot's lock is here.
+            if fail.fault() == Fault::Waited {
+                inner.held.found();
+            }
             // Explicitly, so that its locks are gone before the next try. When this fails too,
             // the connection is closed, and COMMIT was never sent.
             if fail.fault() != Fault::Lost
@@ -141,7 +145,6 @@ async fn attempt(
 
 /// Everything between the locks and COMMIT.
 async fn decide(
-    inner: &Inner,
     tx: &mut Tx,
     fence: &Fence,
     mut batch: Batch<'_>,
@@ -157,8 +160,7 @@ async fn decide(
         let standings = standing::read(tx, &several(&round), Keys::User).await?;
         let rows = batch.ordinals(round, standings);
         if !rows.is_empty() {
-            let new = insert_round(inner, tx, &mut batch, fence, &rows, care, inserted);
-            inserted += new.await?;
+            inserted += insert_round(tx, &mut batch, fence, &rows, care, inserted).await?;
         }
     }
     let books = match batch.books(asks) {
@@ -177,7 +179,6 @@ async fn decide(
 
 /// Inserts a round and decides it; tells how many rows were inserted.
 async fn insert_round<'a>(
-    inner: &Inner,
     tx: &mut Tx,
     batch: &mut Batch<'a>,
     fence: &Fence,
@@ -186,9 +187,6 @@ async fn insert_round<'a>(
     already: u64,
 ) -> Result<u64, Fail> {
     let inserted = insert(tx, fence, rows, care, already).await?;
-    if inserted.held {
-        inner.held.found();
-    }
     if inserted.rows == rows.len() as u64 {
         // As many as were sent: all of them, and none of another.
         batch.all_won(rows);

@@ -1,8 +1,8 @@
 //! Inserts claims: one statement for all rows of a round.
 //!
 //! A process that stalls in the midst of its transaction keeps its rows locked until the database
-//! gives it up, and its users ask elsewhere meanwhile. Whoever meets such a row leaves it out and
-//! claims the others; for a while afterwards nobody waits for rows.
+//! gives it up, and its users ask elsewhere meanwhile. Whoever has waited for such a row in vain
+//! leaves it out and claims the others; for a while afterwards rows are not waited for.
 
 use std::{
     ops::Range,
@@ -26,13 +26,26 @@ const INSERT: &str = "INSERT INTO claims (campaign_no, wave, idx, claim_id, user
 /// How long no claim waits for rows after one was found to be held.
 const HELD_FOR: Duration = Duration::from_secs(3);
 
-/// Whether rows of claims were found lately that another transaction holds and does not end.
-#[derive(Default)]
-pub(super) struct Held(Mutex<Option<Instant>>);
+/// Whether a row of a claim was waited for in vain lately: another transaction holds it and does
+/// not end.
+pub(super) struct Held {
+    found_at: Mutex<Option<Instant>>,
+    /// Whether the database can be told not to wait. MySQL waits a second at the least, too long
+    /// to find out which row it is.
+    can_be_passed_over: bool,
+}
 
 impl Held {
+    /// None was found yet.
+    pub(super) fn new(can_be_passed_over: bool) -> Self {
+        Self {
+            found_at: Mutex::default(),
+            can_be_passed_over,
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.found_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// With what care a batch is tried first.
@@ -43,9 +56,21 @@ impl Held {
         }
     }
 
-    /// One was found now.
+    /// With what a batch is tried again that waited in vain; `None` when it was not for a row, or
+    /// when care does not help.
+    pub(super) fn after(&self, care: Care) -> Option<Care> {
+        let more = Some(self.care()).filter(|&more| more == Care::EachRow && more != care);
+        if more.is_some() {
+            metrics::counter!("hongbao_ledger_conflicts_total").increment(1);
+        }
+        more
+    }
+
+    /// One was waited for in vain just now.
     pub(super) fn found(&self) {
-        *self.lock() = Some(Instant::now());
+        if self.can_be_passed_over {
+            *self.lock() = Some(Instant::now());
+        }
     }
 }
 
@@ -70,7 +95,7 @@ impl Care {
     pub(super) fn after(self, fault: Fault) -> Option<Self> {
         match (fault, self) {
             (Fault::Unique, Self::Plain) => Some(Self::Usual),
-            (Fault::Row | Fault::Waited, Self::Plain | Self::Usual) => Some(Self::EachRow),
+            (Fault::Row, Self::Plain | Self::Usual) => Some(Self::EachRow),
             _ => None,
         }
     }
@@ -84,8 +109,6 @@ pub(super) struct Inserted {
     /// Places in the slice of rows that the database refused for what is in them, or that another
     /// transaction holds.
     pub(super) refused: Vec<usize>,
-    /// Whether another transaction holds any.
-    pub(super) held: bool,
 }
 
 /// Inserts `rows`, after `already` that this batch has inserted; conflicts are passed over.
@@ -149,8 +172,7 @@ fn count(answer: Option<Answer>) -> Result<u64, Fail> {
     Ok(codec::count(counted.int(0)?)?)
 }
 
-/// Inserts without waiting for a row. MySQL, where the least wait is a second, takes MariaDB's
-/// words for a comment.
+/// Inserts without waiting for a row. MySQL, which takes MariaDB's words for a comment, waits.
 async fn at_once(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, Fail> {
     let tail = tx.dialect().passing_over("campaign_no");
     let head = match tx.dialect() {
@@ -181,7 +203,6 @@ async fn halving(tx: &mut Tx, rows: &[Vec<Value>]) -> Result<Inserted, Fail> {
                 if range.len() == 1 {
                     inserted.refused.push(range.start);
                     if fail.fault() == Fault::Waited {
-                        inserted.held = true;
                         metrics::counter!("hongbao_claims_held_total").increment(1);
                     } else {
                         let error = fail.judge();

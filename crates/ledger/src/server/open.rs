@@ -200,14 +200,21 @@ impl ServerLedger {
                 let again = keep_measuring(Arc::downgrade(&offset), readers.clone(), texts.clone());
                 tokio::spawn(again);
             }
+            let can_be_passed_over = match conn.dialect() {
+                Dialect::Postgres => true,
+                Dialect::MySql => {
+                    let version = conn.fetch_one("SELECT version()", &[]).await?;
+                    version.text(0)?.contains("MariaDB")
+                }
+            };
             let floor = match schema {
                 migrate::SCHEMA => floor(&mut conn).await?,
                 _ => Timestamp::from_micros(0),
             };
             conn.discard();
-            Ok::<_, OpenError>((floor, schema))
+            Ok::<_, OpenError>((floor, schema, Held::new(can_be_passed_over)))
         };
-        let (floor, schema) = opening.await?;
+        let (floor, schema, held) = opening.await?;
         let ledger = Self {
             inner: Arc::new(Inner {
                 clock: LedgerClock::new(offset.clone(), floor),
@@ -216,7 +223,7 @@ impl ServerLedger {
                 scanners,
                 texts,
                 finished: Finished::default(),
-                held: Held::default(),
+                held,
                 _measured: offset,
             }),
         };

@@ -190,6 +190,13 @@ impl SqliteLedger {
     /// See [`OpenError`].
     pub async fn open_read_only(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let file = file_of(path);
+        // A restore itself reads its unfinished copy, by that name.
+        if let Some(directory) = file.parent()
+            && directory.join(UNFINISHED).exists()
+            && !file.ends_with(UNFINISHED)
+        {
+            return Err(OpenError::Unfinished(directory.into()));
+        }
         if !file.is_file() {
             return Err(OpenError::Missing(file));
         }

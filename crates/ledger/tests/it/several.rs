@@ -72,7 +72,7 @@ async fn claim_at_random(
                     wins.push((ask.user.clone(), win.packet, win.claimed_at));
                 }
                 ClaimResult::AtLimit(_) | ClaimResult::PacketTaken | ClaimResult::Closed => {}
-                // Another batch has had it for so long that nobody waits for rows any more.
+                // On a machine so busy that a batch has waited in vain for a row.
                 ClaimResult::Failed => {}
                 other => panic!("slot {slot}: {other:?}"),
             }

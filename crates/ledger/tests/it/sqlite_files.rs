@@ -369,5 +369,7 @@ async fn a_directory_with_half_a_restore_is_not_opened() {
     std::fs::write(folder.path().join(UNFINISHED), "half").unwrap();
     let refused = SqliteLedger::open(folder.path(), clock.clone()).await;
     assert!(matches!(refused, Err(OpenError::Unfinished(_))));
+    let refused = SqliteLedger::open_read_only(folder.path(), clock).await;
+    assert!(matches!(refused, Err(OpenError::Unfinished(_))));
     assert!(!folder.path().join("hongbao.db").exists());
 }

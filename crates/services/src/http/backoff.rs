@@ -20,7 +20,7 @@ const SUCCESSES_FOR_A_FAILURE: u32 = 10;
 const PAID_FAILURES_MAX: u32 = 95;
 /// The longest wait, in seconds. It is reached after about 14 failures.
 const WAIT_SECONDS_MAX: u64 = 300;
-/// An address is forgotten when nobody has tried from it for so long.
+/// What an address has done is forgotten when no try from it has failed for so long.
 const FORGET_AFTER: Duration = Duration::from_secs(900);
 /// The most addresses that are remembered; beyond it the ones that tried least recently and
 /// least often are forgotten.
@@ -36,6 +36,8 @@ pub struct Backoff {
 struct Tries {
     failures: u32,
     successes: u32,
+    /// When the last failed, or the first was.
+    since: Instant,
     wait_until: Instant,
 }
 
@@ -44,7 +46,17 @@ impl Tries {
         Self {
             failures: 0,
             successes: 0,
+            since: now,
             wait_until: now,
+        }
+    }
+
+    /// The same, or none when the last failure was long ago.
+    fn as_of(self, now: Instant) -> Self {
+        if now.saturating_duration_since(self.since) < FORGET_AFTER {
+            self
+        } else {
+            Self::none(now)
         }
     }
 
@@ -53,6 +65,7 @@ impl Tries {
         let paid = (self.successes / SUCCESSES_FOR_A_FAILURE).min(PAID_FAILURES_MAX);
         Self {
             failures,
+            since: now,
             wait_until: now + wait_after(failures.saturating_sub(paid)),
             ..self
         }
@@ -115,7 +128,7 @@ impl Backoff {
         }
         self.tries.entry(client.key()).and_compute_with(|before| {
             let before = before.map_or_else(|| Tries::none(now), moka::Entry::into_value);
-            Op::Put(count(before))
+            Op::Put(count(before.as_of(now)))
         });
     }
 
@@ -183,6 +196,20 @@ mod tests {
             backoff.failed(hall, now);
         }
         assert!(backoff.check(hall, now).is_err());
+    }
+
+    #[test]
+    fn mistakes_of_long_ago_are_forgotten_however_many_log_in_meanwhile() {
+        let backoff = Backoff::new(false);
+        let (mut now, office) = (Instant::now(), client("192.0.2.1"));
+        for _ in 0..FREE_FAILURES * 3 {
+            backoff.failed(office, now);
+            assert!(backoff.check(office, now).is_ok());
+            for _ in 0..4 {
+                now += FORGET_AFTER / 4;
+                backoff.succeeded(office, now);
+            }
+        }
     }
 
     #[test]

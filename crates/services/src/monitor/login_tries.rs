@@ -1,9 +1,9 @@
 //! Back-off of logins: who fails often waits ever longer.
 //!
 //! Failures count by address; by address and username together, on this machine too; and by
-//! username alone, against guesses from many addresses. The last has more patience and never
-//! keeps out an address that has logged in to that username before: a stranger who knows the
-//! username cannot lock the organiser out.
+//! username alone, against guesses from many addresses. The last has more patience and does not
+//! keep out an address from which this process has seen that username log in: there a stranger who
+//! knows the username cannot lock the organiser out.
 //!
 //! An attempt counts from its beginning and is forgiven when it succeeds, so that attempts made
 //! side by side cannot slip through before the first of them has failed.

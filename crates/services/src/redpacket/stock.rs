@@ -146,7 +146,9 @@ impl Stock {
         };
         held.in_flight -= 1;
         if held.serve_until > Instant::now() {
-            held.free.push(packet.packet.index);
+            // Behind the bundle's others: where a stalled process holds it, the next user is to have
+            // another.
+            held.free.insert(0, packet.packet.index);
             if !shelf.serving.contains(&packet.bundle) {
                 shelf.serving.push(packet.bundle);
             }
