@@ -123,19 +123,17 @@ pub(super) async fn insert(
     let mut inserted = match (tx.dialect(), care) {
         (_, Care::Plain) => Inserted::all(tx.insert_rows(INSERT, &values, "").await?),
         (Dialect::MySql, Care::Usual) => Inserted::all(with_count(tx, fence, &values).await?),
-        (Dialect::MySql, Care::EachRow) => Inserted {
-            rows: 0,
-            ..halving(tx, &values).await?
-        },
+        (Dialect::MySql, Care::EachRow) => {
+            let tried = halving(tx, &values).await?;
+            let rows = count(tx.script(counting(fence)).await?.pop())?;
+            Inserted { rows, ..tried }
+        }
         (Dialect::Postgres, Care::Usual) => {
             let tail = tx.dialect().passing_over("campaign_no");
             Inserted::all(tx.insert_rows(INSERT, &values, &tail).await?)
         }
         (Dialect::Postgres, Care::EachRow) => halving(tx, &values).await?,
     };
-    if (tx.dialect(), care) == (Dialect::MySql, Care::EachRow) {
-        inserted.rows = count(tx.script(counting(fence)).await?.pop())?;
-    }
     if tx.dialect() == Dialect::MySql && care != Care::Plain {
         // Counted over all rounds of the batch.
         inserted.rows = inserted.rows.saturating_sub(already);
