@@ -1,7 +1,8 @@
 // `make demo`: a real rain on this machine. Starts a server, issues the mission's own example
 // and then a bigger rain, audits both, and keeps serving until Ctrl-C. With ONCE=1 it ends by
 // itself, with exit code 0 only when both audits balanced.
-import { existsSync, mkdtempSync, mkdirSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -69,6 +70,23 @@ function heading(text) {
   console.log(`\n── ${text} ${'─'.repeat(Math.max(0, 74 - text.length))}`);
 }
 
+/** The organiser's key that is kept in `data`, where `hongbao campaign` looks for it. */
+function organiserKey(data) {
+  const file = join(data, 'organiser.key');
+  if (!existsSync(file)) {
+    mkdirSync(data, { recursive: true, mode: 0o700 });
+    writeFileSync(file, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
+  }
+  return readFileSync(file, 'utf8').trim();
+}
+
+/** A server on the data directory `env` names, and that directory. */
+async function serve(env) {
+  const data = env.HONGBAO_DATA_DIR;
+  const told = { ...env, HONGBAO_ORGANISER_KEY: organiserKey(data) };
+  return { server: await startServer(binary, told, (child) => (starting = child)), data };
+}
+
 async function start() {
   const port = await freePort(8080);
   const env = {
@@ -79,16 +97,17 @@ async function start() {
   if (port !== 8080 && !process.env.HONGBAO_LISTEN) {
     console.log(`Port 8080 is in use; taking ${port}.`);
   }
+  const wasThere = existsSync(env.HONGBAO_DATA_DIR);
   try {
-    return { server: await startServer(binary, env, (child) => (starting = child)), data: env.HONGBAO_DATA_DIR };
+    return await serve(env);
   } catch (error) {
-    if (process.env.HONGBAO_DATA_DIR || !existsSync(env.HONGBAO_DATA_DIR)) throw error;
+    if (process.env.HONGBAO_DATA_DIR || !wasThere) throw error;
     // Most likely another server has the directory open; its rain is not ours to disturb.
     console.log(`${env.HONGBAO_DATA_DIR} cannot be used:\n${error.output ?? error.message}`);
     mkdirSync(join(root, 'target/demo'), { recursive: true });
     env.HONGBAO_DATA_DIR = mkdtempSync(join(root, 'target/demo/data-'));
     console.log(`Taking a fresh one: ${env.HONGBAO_DATA_DIR}`);
-    return { server: await startServer(binary, env, (child) => (starting = child)), data: env.HONGBAO_DATA_DIR };
+    return await serve(env);
   }
 }
 
@@ -152,6 +171,7 @@ async function main() {
   console.log(`Organise:       ${server.url}/monitor`);
   if (setup) console.log(`First organiser: ${setup}`);
   console.log(`API:            ${server.url}/docs`);
+  console.log(`From a shell:   ${binary} campaign list --url ${server.url} --data-dir ${started.data}`);
   console.log(`Data:           ${started.data}`);
   console.log('\nServing until Ctrl-C.');
   served = true;
